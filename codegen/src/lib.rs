@@ -1,1 +1,7 @@
-//! placeholder
+//! The pipeline IR of fuseline, its reference interpreter, and the Cranelift back end.
+//!
+//! A [`ir::Loop`] is what every back end reads: typed input columns, straight-line SSA, filters
+//! and one sink. [`ir::interp`] is the oracle; [`cpu`] must agree with it bit for bit.
+
+pub mod ir;
+pub mod run;

@@ -1,0 +1,112 @@
+//! Ungrouped aggregates: what a sink accumulates over a morsel, and how morsels are merged.
+//!
+//! avg is sum and count, divided by whoever finishes the query; sum's argument already has the
+//! type of the sum (the planner casts). A row counts if it is live, the filter (if any) is
+//! true-and-valid, and the argument (if any) is valid.
+//!
+//! Float sums are defined to the last bit: within a chunk of [`super::CHUNK`] source rows, the row
+//! at position `j` after the loop's last filter belongs to running sum `j % 8`; the eight sums run
+//! on over the chunks of a morsel, start at 0.0, add 0.0 for a row that does not count, and are
+//! combined by [`combine_f64`]. Morsels are merged in their order. So the result depends on the
+//! data and where morsels are cut, never on threads.
+
+use super::pipeline::ValueId;
+use super::types::Ty;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AggFunc {
+    /// Rows that count; no argument means `count(*)`.
+    Count,
+    /// I64, U64 and I128 wrap; F64 as above.
+    Sum,
+    /// By the order of `Cmp`, except that floats keep the bits of the value found: among equal
+    /// zeros -0.0 is the lesser. Numeric types.
+    Min,
+    Max,
+}
+
+/// One aggregate of a sink.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Agg {
+    pub func: AggFunc,
+    /// `None` only for `Count`.
+    pub arg: Option<ValueId>,
+    /// A Bool; rows on which it is not true-and-valid do not count.
+    pub filter: Option<ValueId>,
+    /// Type of the state's value: the argument's, or `I64` for `Count`.
+    pub ty: Ty,
+}
+
+/// The value part of a state, after its running parts were combined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AggValue {
+    Int(i128),
+    Float(f64),
+}
+
+/// The state of one aggregate over some rows: `count` rows counted; `value` is the sum, minimum or
+/// maximum so far (for `Count` the count again) and means nothing while `count` is 0, except that a
+/// sum is then 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AggState {
+    pub count: u64,
+    pub value: AggValue,
+}
+
+impl AggState {
+    pub fn empty(agg: &Agg) -> AggState {
+        let value = if agg.ty.is_float() { AggValue::Float(0.0) } else { AggValue::Int(0) };
+        AggState { count: 0, value }
+    }
+
+    /// Merges the state of later rows into this one.
+    pub fn merge(&mut self, later: &AggState, agg: &Agg) {
+        if later.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            *self = *later;
+            return;
+        }
+        self.count += later.count;
+        self.value = match (agg.func, self.value, later.value) {
+            (AggFunc::Count, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.wrapping_add(b)),
+            (AggFunc::Sum, AggValue::Int(a), AggValue::Int(b)) => {
+                AggValue::Int(wrap_to(agg.ty, a.wrapping_add(b)))
+            }
+            (AggFunc::Min, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.min(b)),
+            (AggFunc::Max, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.max(b)),
+            (AggFunc::Sum, AggValue::Float(a), AggValue::Float(b)) => AggValue::Float(a + b),
+            (AggFunc::Min, AggValue::Float(a), AggValue::Float(b)) => {
+                AggValue::Float(if b.total_cmp(&a).is_lt() { b } else { a })
+            }
+            (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
+                AggValue::Float(if b.total_cmp(&a).is_gt() { b } else { a })
+            }
+            (_, a, _) => {
+                debug_assert!(false, "states of different aggregates were merged");
+                a
+            }
+        };
+    }
+}
+
+/// Reduces an integer to the type's width, two's complement.
+pub fn wrap_to(ty: Ty, v: i128) -> i128 {
+    match ty {
+        Ty::I8 => i128::from(v as i8),
+        Ty::I16 => i128::from(v as i16),
+        Ty::I32 => i128::from(v as i32),
+        Ty::I64 => i128::from(v as i64),
+        Ty::U8 => i128::from(v as u8),
+        Ty::U16 => i128::from(v as u16),
+        Ty::U32 => i128::from(v as u32),
+        Ty::U64 => i128::from(v as u64),
+        Ty::I128 | Ty::Bool | Ty::F32 | Ty::F64 | Ty::Str => v,
+    }
+}
+
+/// Combines the eight running sums of a float sum, in the order that halving a vector gives.
+pub fn combine_f64(s: &[f64; 8]) -> f64 {
+    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
