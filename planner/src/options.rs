@@ -1,0 +1,23 @@
+//! The settings that planning depends on.
+
+/// `fuseline.fusion`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum FusionMode {
+    /// Fuse where it pays.
+    #[default]
+    On,
+    /// Leave every plan alone.
+    Off,
+    /// Fuse all that can be fused, whatever it gains.
+    Force,
+    /// As `Force`, and refuse a plan that filters, projects or computes outside a fused stage.
+    Require,
+}
+
+/// What `plan_stage` needs to know besides the plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanOptions {
+    pub mode: FusionMode,
+    /// Call libm for every transcendental function, also where a faster kernel within 1 ulp would do.
+    pub exact_libm: bool,
+}
