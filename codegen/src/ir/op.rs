@@ -234,6 +234,9 @@ pub enum Op {
     Coalesce,
     /// `(T, Bool) -> T`: the first, made null where the second is true and valid.
     NullIf,
+    /// `(T, Bool) -> T`: the first; fails with this message (an [`crate::run::EvalError::Function`])
+    /// where the second is false. What a function's domain check becomes: sqrt of a negative number.
+    Guard(String),
     /// `(T) -> Bool`: whether the value equals one of the literals (none null, all of type `T`),
     /// by the equality of `Cmp`.
     InSet(Vec<Lit>),
@@ -396,6 +399,11 @@ impl Op {
                 want(ty(1)? == Ty::Bool)?;
                 (args[0].0, true)
             }
+            Op::Guard(_) => {
+                arity(2)?;
+                want(ty(1)? == Ty::Bool)?;
+                (ty(0)?, strict)
+            }
             Op::InSet(set) => {
                 arity(1)?;
                 let t = ty(0)?;
@@ -495,7 +503,7 @@ impl Op {
             | Op::DecFromInt { fail, .. }
             | Op::DecToInt { fail, .. }
             | Op::DecFromFloat { fail, .. } => *fail == OnFail::Err,
-            Op::DecDiv { .. } | Op::DateTrunc { .. } => true,
+            Op::DecDiv { .. } | Op::DateTrunc { .. } | Op::Guard(_) => true,
             Op::Substr => args.len() == 3,
             Op::Input(_)
             | Op::Const(_)
