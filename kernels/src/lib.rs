@@ -28,3 +28,4 @@ pub mod compact;
 pub mod isa;
 pub mod strings;
 pub mod symbols;
+pub mod vecmath;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::{bitmap, compact, strings};
+use crate::{bitmap, compact, strings, vecmath};
 
 /// How a parameter or result travels in a machine register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,6 +170,30 @@ fn kernels() -> Vec<Symbol> {
         strings::select { rt_str_select, rt_str_fill, rt_str_hash }
         strings::builder {
             rt_utf8_append, rt_large_utf8_append, rt_view_append,
+        }
+        vecmath {
+            rt_sin_f64_exact, rt_sin_f64_fast, rt_sin_f32_exact, rt_sin_f32_fast,
+            rt_cos_f64_exact, rt_cos_f64_fast, rt_cos_f32_exact, rt_cos_f32_fast,
+            rt_tan_f64_exact, rt_tan_f64_fast, rt_tan_f32_exact, rt_tan_f32_fast,
+            rt_asin_f64_exact, rt_asin_f64_fast, rt_asin_f32_exact, rt_asin_f32_fast,
+            rt_acos_f64_exact, rt_acos_f64_fast, rt_acos_f32_exact, rt_acos_f32_fast,
+            rt_atan_f64_exact, rt_atan_f64_fast, rt_atan_f32_exact, rt_atan_f32_fast,
+            rt_sinh_f64_exact, rt_sinh_f64_fast, rt_sinh_f32_exact, rt_sinh_f32_fast,
+            rt_cosh_f64_exact, rt_cosh_f64_fast, rt_cosh_f32_exact, rt_cosh_f32_fast,
+            rt_tanh_f64_exact, rt_tanh_f64_fast, rt_tanh_f32_exact, rt_tanh_f32_fast,
+            rt_asinh_f64_exact, rt_asinh_f64_fast, rt_asinh_f32_exact, rt_asinh_f32_fast,
+            rt_acosh_f64_exact, rt_acosh_f64_fast, rt_acosh_f32_exact, rt_acosh_f32_fast,
+            rt_atanh_f64_exact, rt_atanh_f64_fast, rt_atanh_f32_exact, rt_atanh_f32_fast,
+            rt_exp_f64_exact, rt_exp_f64_fast, rt_exp_f32_exact, rt_exp_f32_fast,
+            rt_exp_m1_f64_exact, rt_exp_m1_f64_fast, rt_exp_m1_f32_exact,
+            rt_exp_m1_f32_fast, rt_ln_f64_exact, rt_ln_f64_fast, rt_ln_f32_exact,
+            rt_ln_f32_fast, rt_ln_1p_f64_exact, rt_ln_1p_f64_fast, rt_ln_1p_f32_exact,
+            rt_ln_1p_f32_fast, rt_log2_f64_exact, rt_log2_f64_fast, rt_log2_f32_exact,
+            rt_log2_f32_fast, rt_log10_f64_exact, rt_log10_f64_fast, rt_log10_f32_exact,
+            rt_log10_f32_fast, rt_cbrt_f64_exact, rt_cbrt_f64_fast, rt_cbrt_f32_exact,
+            rt_cbrt_f32_fast, rt_pow_f64_exact, rt_pow_f64_fast, rt_pow_f32_exact,
+            rt_pow_f32_fast, rt_atan2_f64_exact, rt_atan2_f64_fast, rt_atan2_f32_exact,
+            rt_atan2_f32_fast,
         }
     }
 }
