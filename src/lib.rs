@@ -1,1 +1,39 @@
-//! x
+//! fuseline: SQL over files and tables, each pipeline of a query compiled into one loop of machine code.
+//!
+//! This crate is what an embedder imports. It has two doors:
+//!
+//! * [`Session`] is a whole SQL session: paths straight in FROM, one clear [`Error`] for what goes
+//!   wrong, COPY that writes whole files or none, cached plans.
+//! * [`fuse`] adds fusion, and nothing else, to a DataFusion session of your own.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> fuseline::Result<()> {
+//! let session = fuseline::Session::new()?;
+//! let query = session.sql("SELECT sum(value) AS total FROM range(0, 1000)").await?;
+//! let batches = query.collect().await?;
+//! # use fuseline::arrow::array::AsArray;
+//! # use fuseline::arrow::datatypes::Int64Type;
+//! assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), 499_500);
+//! # Ok(())
+//! # }
+//! ```
+
+mod commands;
+mod copy;
+mod error;
+mod files;
+mod plan_cache;
+mod progress;
+mod query;
+mod session;
+mod statement;
+mod suggest;
+
+pub use datafusion;
+pub use datafusion::arrow;
+
+pub use error::{Error, Position, Result};
+pub use progress::Progress;
+pub use query::{Query, StatementKind};
+pub use session::{Session, SessionBuilder};

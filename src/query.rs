@@ -1,0 +1,318 @@
+//! One statement, planned: what [`crate::Session::sql`] gives back.
+//!
+//! The plan is made by `sql`, so that mistakes show before anything runs; it is executed by
+//! [`Query::stream`] or [`Query::collect`]. A physical plan carries the state of one execution, so a
+//! second run of the same `Query` starts again from the SQL text (out of the plan cache, mostly).
+//!
+//! Streams made here translate every error into one [`Error`], look up the file and line to blame for
+//! broken data, and turn a panic below them into [`Error::Internal`]. Dropping a stream cancels the
+//! query; dropping the stream of a COPY removes what it has written.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+
+use crate::copy::CopyTarget;
+use crate::error::{Error, Result, is_about_data, translate};
+use crate::files::diagnose;
+use crate::progress::{Progress, Snapshot};
+use crate::session::Session;
+
+/// What sort of statement a [`Query`] is, for callers that print its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementKind {
+    /// Has a result: SELECT, VALUES, SHOW, DESCRIBE.
+    Query,
+    /// Changes something: DDL, SET, INSERT, COPY. The result is empty or one row with a count.
+    Command,
+    /// The result is a plan as text: EXPLAIN, EXPLAIN ANALYZE, EXPLAIN CODEGEN.
+    Explain,
+}
+
+/// A planned statement; nothing of it has run yet.
+pub struct Query {
+    pub(crate) session: Session,
+    pub(crate) sql: Arc<str>,
+    pub(crate) kind: StatementKind,
+    pub(crate) schema: SchemaRef,
+    pub(crate) work: Mutex<Option<Work>>,
+    /// The physical plan, where there is one.
+    pub(crate) physical: Option<Arc<dyn ExecutionPlan>>,
+    pub(crate) running: Arc<Mutex<Option<RunningPlan>>>,
+    pub(crate) started: AtomicBool,
+}
+
+/// What is left to do; taken by the first run.
+pub(crate) enum Work {
+    /// Run the physical plan.
+    Plan(Arc<dyn ExecutionPlan>),
+    /// Run the physical plan, which writes to the target's staging folder; then publish it.
+    Copy(Arc<dyn ExecutionPlan>, CopyTarget),
+    /// Hand the plan to the session: DDL, SET, PREPARE.
+    Statement(Box<LogicalPlan>),
+    /// The result is here already.
+    Rows(RecordBatch),
+}
+
+/// A plan that was started, and its metrics at that moment.
+pub(crate) struct RunningPlan {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) before: Snapshot,
+}
+
+impl RunningPlan {
+    pub(crate) fn new(plan: &Arc<dyn ExecutionPlan>) -> Self {
+        Self {
+            plan: Arc::clone(plan),
+            before: Snapshot::of(plan),
+        }
+    }
+}
+
+impl std::fmt::Debug for Query {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Query")
+            .field("sql", &self.sql)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Query {
+    /// What sort of statement this is.
+    pub fn kind(&self) -> StatementKind {
+        self.kind
+    }
+
+    /// The columns of the result; none for most commands.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The physical plan, with the fused stages in it. Executing it directly bypasses the error
+    /// handling of [`Query::stream`], and for COPY the publishing of the file.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] for a command that has none (DDL, SET).
+    pub fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        self.physical
+            .clone()
+            .ok_or_else(|| Error::plan("this statement has no physical plan"))
+    }
+
+    /// Where the latest run of this query is; all zero before the first.
+    pub fn progress(&self) -> Progress {
+        match self.running.lock().as_ref() {
+            Some(running) => Snapshot::of(&running.plan).since(running.before),
+            None => Progress::default(),
+        }
+    }
+
+    /// Runs the statement and gives its result batch by batch. A query runs as the stream is polled,
+    /// a command without a physical plan (DDL, SET) has ended when this returns. Needs a tokio runtime.
+    ///
+    /// The stream's errors are `DataFusionError`s that hold an [`Error`]; `Error::from` takes it out.
+    ///
+    /// # Errors
+    /// Whatever keeps the statement from starting.
+    pub async fn stream(&self) -> Result<SendableRecordBatchStream> {
+        let first = !self.started.swap(true, Ordering::SeqCst);
+        let work = if first { self.work.lock().take() } else { None };
+        match work {
+            Some(work) => self.run(work).await,
+            None => {
+                let again = Box::pin(self.session.sql(&self.sql)).await?;
+                again.started.store(true, Ordering::SeqCst);
+                let work = again.work.lock().take();
+                match work {
+                    Some(work) => self.run(work).await,
+                    None => Err(Error::Internal {
+                        message: "a planned statement has nothing to do".into(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Runs the statement and gives its whole result.
+    ///
+    /// # Errors
+    /// Whatever keeps the statement from ending.
+    pub async fn collect(&self) -> Result<Vec<RecordBatch>> {
+        let mut stream = self.stream().await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+
+    async fn run(&self, work: Work) -> Result<SendableRecordBatchStream> {
+        match work {
+            Work::Plan(plan) => {
+                let running = self.start(plan)?;
+                let schema = running.plan.schema();
+                Ok(boxed(schema, running.into_stream()))
+            }
+            Work::Copy(plan, mut target) => {
+                target.begin()?;
+                let running = self.start(plan)?;
+                let schema = running.plan.schema();
+                Ok(boxed(schema, copy_stream(running, target)))
+            }
+            Work::Statement(plan) => {
+                let schema = Arc::new(Schema::empty());
+                self.session
+                    .run_statement(*plan, &self.sql, &self.running)
+                    .await?;
+                let nothing = EmptyExec::new(Arc::clone(&schema));
+                Ok(nothing.execute(0, self.session.context().task_ctx())?)
+            }
+            Work::Rows(batch) => {
+                let schema = batch.schema();
+                Ok(boxed(schema, stream::iter([Ok(batch)])))
+            }
+        }
+    }
+
+    fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Running> {
+        *self.running.lock() = Some(RunningPlan::new(&plan));
+        let context = self.session.context().task_ctx();
+        let start = AssertUnwindSafe(|| execute_stream(Arc::clone(&plan), context));
+        let batches = match std::panic::catch_unwind(start) {
+            Ok(Ok(batches)) => batches,
+            Ok(Err(error)) => return Err(translate(&error, Some(&self.sql))),
+            Err(panic) => return Err(from_panic(panic.as_ref())),
+        };
+        Ok(Running {
+            batches,
+            plan,
+            sql: Arc::clone(&self.sql),
+        })
+    }
+}
+
+/// A started plan.
+struct Running {
+    batches: SendableRecordBatchStream,
+    plan: Arc<dyn ExecutionPlan>,
+    sql: Arc<str>,
+}
+
+impl Running {
+    /// The batches, up to the first error.
+    fn into_stream(
+        self,
+    ) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send {
+        stream::unfold(Some(self), |state| async move {
+            let mut running = state?;
+            match running.next().await {
+                Some(Ok(batch)) => Some((Ok(batch), Some(running))),
+                Some(Err(Failure::Panic(error))) => Some((Err(error.into()), None)),
+                Some(Err(Failure::Error(error))) => {
+                    let error = explain(&error, &running.plan, &running.sql).await;
+                    Some((Err(error.into()), None))
+                }
+                None => None,
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<RecordBatch, Failure>> {
+        match AssertUnwindSafe(self.batches.next()).catch_unwind().await {
+            Ok(Some(Ok(batch))) => Some(Ok(batch)),
+            Ok(Some(Err(error))) => Some(Err(Failure::Error(error))),
+            Ok(None) => None,
+            Err(panic) => Some(Err(Failure::Panic(from_panic(panic.as_ref())))),
+        }
+    }
+}
+
+enum Failure {
+    Error(DataFusionError),
+    Panic(Error),
+}
+
+/// Writes, publishes, and only then gives the row with the count.
+fn copy_stream(
+    mut running: Running,
+    target: CopyTarget,
+) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send {
+    let whole = async move {
+        let mut counts = Vec::new();
+        loop {
+            match running.next().await {
+                Some(Ok(batch)) => counts.push(batch),
+                None => break,
+                Some(Err(Failure::Panic(error))) => return Err(error.into()),
+                Some(Err(Failure::Error(error))) => {
+                    let error = match target.blame(&error) {
+                        Some(blamed) => blamed,
+                        None => explain(&error, &running.plan, &running.sql).await,
+                    };
+                    // Writers must have stopped before their folder goes.
+                    drop(running);
+                    drop(target);
+                    return Err(error.into());
+                }
+            }
+        }
+        drop(running);
+        // Flushing a big file takes a while; not on a thread that polls streams.
+        match tokio::task::spawn_blocking(move || target.commit()).await {
+            Ok(Ok(())) => Ok(stream::iter(counts.into_iter().map(Ok))),
+            Ok(Err(error)) => Err(DataFusionError::from(error)),
+            Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error))),
+        }
+    };
+    stream::once(whole).try_flatten()
+}
+
+fn boxed(
+    schema: SchemaRef,
+    batches: impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send + 'static,
+) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches.boxed()))
+}
+
+/// The error of a running plan for a person: with the file and line, if data is to blame.
+pub(crate) async fn explain(
+    error: &DataFusionError,
+    plan: &Arc<dyn ExecutionPlan>,
+    sql: &str,
+) -> Error {
+    let plain = translate(error, Some(sql));
+    if matches!(plain, Error::File { .. }) || !is_about_data(error) {
+        return plain;
+    }
+    let suspects = diagnose::suspects(plan, sql);
+    if suspects.is_empty() {
+        return plain;
+    }
+    let search = tokio::task::spawn_blocking(move || diagnose::first_fault(&suspects));
+    match search.await {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(_) => plain,
+    }
+}
+
+/// What a panic said.
+pub(crate) fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
+    let said = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into());
+    Error::Internal { message: said }
+}
