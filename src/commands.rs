@@ -51,9 +51,9 @@ impl Session {
             LogicalPlan::Ddl(DdlStatement::CreateExternalTable(create)) => {
                 let location = create.locations.first().cloned().unwrap_or_default();
                 let plan = LogicalPlan::Ddl(DdlStatement::CreateExternalTable(create));
-                self.hand_down(plan, sql).await.map_err(|error| {
-                    diagnose::location_fault(&location, &error).unwrap_or(error)
-                })
+                self.hand_down(plan, sql)
+                    .await
+                    .map_err(|error| diagnose::location_fault(&location, &error).unwrap_or(error))
             }
             LogicalPlan::Statement(Statement::SetVariable(set)) => {
                 let (key, value) = (set.variable.clone(), set.value.clone());
@@ -80,14 +80,11 @@ impl Session {
     /// DataFusion's own execution.
     async fn hand_down(&self, plan: LogicalPlan, sql: &str) -> Result<()> {
         let context = self.context();
-        let frame = Box::pin(context.execute_logical_plan(plan))
-            .await
-            .map_err(|e| translate(&e, Some(sql)))?;
+        let frame =
+            Box::pin(context.execute_logical_plan(plan)).await.map_err(|e| translate(&e, Some(sql)))?;
         // What DataFusion did not handle comes back as a plan, which says why when it is run.
         if !matches!(frame.logical_plan(), LogicalPlan::EmptyRelation(_)) {
-            Box::pin(frame.collect())
-                .await
-                .map_err(|e| translate(&e, Some(sql)))?;
+            Box::pin(frame.collect()).await.map_err(|e| translate(&e, Some(sql)))?;
         }
         Ok(())
     }
@@ -95,9 +92,7 @@ impl Session {
     fn refused(&self, key: &str, value: Option<&str>, error: &Error) -> Error {
         if key.starts_with("datafusion.runtime.") {
             return match error {
-                Error::Plan { message, .. } => Error::Setting {
-                    message: message.clone(),
-                },
+                Error::Plan { message, .. } => Error::Setting { message: message.clone() },
                 other => other.clone(),
             };
         }
@@ -109,13 +104,8 @@ impl Session {
     /// session.
     fn reset_extension(&self, key: &str) -> Result<()> {
         let fresh = Session::new()?;
-        let default = fresh
-            .context()
-            .copied_config()
-            .options()
-            .entries()
-            .into_iter()
-            .find(|entry| entry.key == key);
+        let default =
+            fresh.context().copied_config().options().entries().into_iter().find(|entry| entry.key == key);
         let config = self.context().copied_config();
         let Some(default) = default else {
             return Err(setting_error(&config, key, None, ""));

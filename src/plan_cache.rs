@@ -30,7 +30,6 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::Array;
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -41,14 +40,12 @@ use datafusion::execution::SessionState;
 use datafusion::functions_table::generate_series::GenerateSeriesTable;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use parking_lot::Mutex;
 
-use crate::error::Result;
 use crate::files::pattern::Stamp;
 use crate::files::table::FileTable;
 
@@ -155,10 +152,7 @@ impl PlanCache {
             }
         }
         self.entries.lock().hits += 1;
-        Some(Cached {
-            logical: Arc::clone(&entry.logical),
-            physical,
-        })
+        Some(Cached { logical: Arc::clone(&entry.logical), physical })
     }
 
     /// Keeps a plan. `physical` must not have been executed, and never be.
@@ -169,18 +163,9 @@ impl PlanCache {
         logical: Arc<LogicalPlan>,
         physical: &Arc<dyn ExecutionPlan>,
     ) -> Option<Arc<dyn ExecutionPlan>> {
-        let Origin {
-            config,
-            functions,
-            tables,
-            marks,
-        } = origin;
+        let Origin { config, functions, tables, marks } = origin;
         // The caller runs the copy, the cache keeps the original.
-        let copy = if is_rerunnable(physical) {
-            reset_plan_states(Arc::clone(physical)).ok()
-        } else {
-            None
-        };
+        let copy = if is_rerunnable(physical) { reset_plan_states(Arc::clone(physical)).ok() } else { None };
         let entry = Entry {
             config,
             functions,
@@ -220,11 +205,7 @@ impl Entries {
     }
 
     fn evict(&mut self) {
-        let oldest = self
-            .used
-            .iter()
-            .min_by_key(|(_, used)| **used)
-            .map(|(key, _)| Arc::clone(key));
+        let oldest = self.used.iter().min_by_key(|(_, used)| **used).map(|(key, _)| Arc::clone(key));
         if let Some(oldest) = oldest {
             self.remove(&oldest);
         }
@@ -233,9 +214,7 @@ impl Entries {
 
 impl Entry {
     async fn is_current(&self, state: &SessionState) -> bool {
-        if !Arc::ptr_eq(&self.config, state.config_options())
-            || self.functions != function_mark(state)
-        {
+        if !Arc::ptr_eq(&self.config, state.config_options()) || self.functions != function_mark(state) {
             return false;
         }
         for (reference, provider) in &self.tables {
@@ -324,10 +303,8 @@ async fn batch_marks(table: &MemTable) -> Vec<Vec<BatchMark>> {
             partition
                 .iter()
                 .map(|batch| {
-                    let address = batch
-                        .columns()
-                        .first()
-                        .map_or(0, |column| Arc::as_ptr(column) as *const u8 as usize);
+                    let address =
+                        batch.columns().first().map_or(0, |column| Arc::as_ptr(column) as *const u8 as usize);
                     (batch.num_rows(), address)
                 })
                 .collect(),
@@ -340,10 +317,7 @@ async fn list(table: &ListingTable, state: &SessionState) -> Option<Vec<ObjectMe
     let mut found = Vec::new();
     for url in table.table_paths() {
         let store = state.runtime_env().object_store(url).ok()?;
-        let files = url
-            .list_all_files(state, store.as_ref(), &table.options().file_extension)
-            .await
-            .ok()?;
+        let files = url.list_all_files(state, store.as_ref(), &table.options().file_extension).await.ok()?;
         found.extend(files.try_collect::<Vec<_>>().await.ok()?);
     }
     found.sort_by(|a, b| a.location.cmp(&b.location));
@@ -443,12 +417,8 @@ fn is_immutable(expr: &Expr) -> bool {
 
 fn is_rerunnable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let known = RERUNNABLE.contains(&plan.name());
-    let stateless = match plan.downcast_ref::<AggregateExec>() {
-        Some(aggregate) => aggregate.dynamic_filter_expr().is_none(),
-        None => match plan.downcast_ref::<SortExec>() {
-            Some(sort) => sort.fetch().is_none(),
-            None => true,
-        },
-    };
+    // TopK is a sort with a limit; it narrows a filter even where it does not say so.
+    let top_k = plan.downcast_ref::<SortExec>().is_some_and(|sort| sort.fetch().is_some());
+    let stateless = !top_k && plan.dynamic_expressions_produced().is_empty();
     known && stateless && plan.children().into_iter().all(is_rerunnable)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::common::stats::Precision;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 /// A look at a running query.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -30,10 +31,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Adds up the leaves of `plan`.
     pub(crate) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        let mut sum = Self {
-            total: Some(0),
-            ..Self::default()
-        };
+        let mut sum = Self { total: Some(0), ..Self::default() };
         sum.add(plan);
         sum
     }
@@ -45,11 +43,7 @@ impl Snapshot {
             Some(total) if total > 0 => Some((rows as f64 / total as f64).min(1.0)),
             Some(_) | None => None,
         };
-        Progress {
-            rows,
-            bytes: self.bytes.saturating_sub(before.bytes),
-            fraction,
-        }
+        Progress { rows, bytes: self.bytes.saturating_sub(before.bytes), fraction }
     }
 
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) {
@@ -62,11 +56,10 @@ impl Snapshot {
         }
         if let Some(metrics) = plan.metrics() {
             self.rows += metrics.output_rows().unwrap_or(0) as u64;
-            self.bytes += metrics
-                .sum_by_name("bytes_scanned")
-                .map_or(0, |value: MetricValue| value.as_usize()) as u64;
+            self.bytes +=
+                metrics.sum_by_name("bytes_scanned").map_or(0, |value: MetricValue| value.as_usize()) as u64;
         }
-        let known = match plan.partition_statistics(None) {
+        let known = match StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()) {
             Ok(statistics) => match statistics.num_rows {
                 Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as u64),
                 Precision::Absent => None,

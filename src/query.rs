@@ -73,19 +73,13 @@ pub(crate) struct RunningPlan {
 
 impl RunningPlan {
     pub(crate) fn new(plan: &Arc<dyn ExecutionPlan>) -> Self {
-        Self {
-            plan: Arc::clone(plan),
-            before: Snapshot::of(plan),
-        }
+        Self { plan: Arc::clone(plan), before: Snapshot::of(plan) }
     }
 }
 
 impl std::fmt::Debug for Query {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Query")
-            .field("sql", &self.sql)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Query").field("sql", &self.sql).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -106,9 +100,7 @@ impl Query {
     /// # Errors
     /// [`Error::Plan`] for a command that has none (DDL, SET).
     pub fn plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
-        self.physical
-            .clone()
-            .ok_or_else(|| Error::plan("this statement has no physical plan"))
+        self.physical.clone().ok_or_else(|| Error::plan("this statement has no physical plan"))
     }
 
     /// Where the latest run of this query is; all zero before the first.
@@ -137,9 +129,7 @@ impl Query {
                 let work = again.work.lock().take();
                 match work {
                     Some(work) => self.run(work).await,
-                    None => Err(Error::Internal {
-                        message: "a planned statement has nothing to do".into(),
-                    }),
+                    None => Err(Error::Internal { message: "a planned statement has nothing to do".into() }),
                 }
             }
         }
@@ -173,9 +163,7 @@ impl Query {
             }
             Work::Statement(plan) => {
                 let schema = Arc::new(Schema::empty());
-                self.session
-                    .run_statement(*plan, &self.sql, &self.running)
-                    .await?;
+                self.session.run_statement(*plan, &self.sql, &self.running).await?;
                 let nothing = EmptyExec::new(Arc::clone(&schema));
                 Ok(nothing.execute(0, self.session.context().task_ctx())?)
             }
@@ -195,11 +183,7 @@ impl Query {
             Ok(Err(error)) => return Err(translate(&error, Some(&self.sql))),
             Err(panic) => return Err(from_panic(panic.as_ref())),
         };
-        Ok(Running {
-            batches,
-            plan,
-            sql: Arc::clone(&self.sql),
-        })
+        Ok(Running { batches, plan, sql: Arc::clone(&self.sql) })
     }
 }
 
@@ -212,9 +196,7 @@ struct Running {
 
 impl Running {
     /// The batches, up to the first error.
-    fn into_stream(
-        self,
-    ) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send {
+    fn into_stream(self) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send {
         stream::unfold(Some(self), |state| async move {
             let mut running = state?;
             match running.next().await {
@@ -287,11 +269,7 @@ fn boxed(
 }
 
 /// The error of a running plan for a person: with the file and line, if data is to blame.
-pub(crate) async fn explain(
-    error: &DataFusionError,
-    plan: &Arc<dyn ExecutionPlan>,
-    sql: &str,
-) -> Error {
+pub(crate) async fn explain(error: &DataFusionError, plan: &Arc<dyn ExecutionPlan>, sql: &str) -> Error {
     let plain = translate(error, Some(sql));
     if matches!(plain, Error::File { .. }) || !is_about_data(error) {
         return plain;

@@ -104,9 +104,7 @@ impl SessionBuilder {
         let mut config = SessionConfig::new().with_information_schema(true);
         match self.threads {
             Some(0) => {
-                return Err(Error::Setting {
-                    message: "threads must be at least 1".into(),
-                });
+                return Err(Error::Setting { message: "threads must be at least 1".into() });
             }
             Some(threads) => config = config.with_target_partitions(threads),
             None => {}
@@ -152,21 +150,13 @@ impl SessionBuilder {
         state.register_catalog_list(Arc::new(catalogs));
         let context = SessionContext::new_with_state(state);
         files.attach(context.state_weak_ref());
-        Ok(Session {
-            inner: Arc::new(Inner {
-                context,
-                files,
-                plans: PlanCache::default(),
-            }),
-        })
+        Ok(Session { inner: Arc::new(Inner { context, files, plans: PlanCache::default() }) })
     }
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.inner.context.session_id())
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("id", &self.inner.context.session_id()).finish_non_exhaustive()
     }
 }
 
@@ -210,12 +200,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Plan`] if a batch does not have the columns of `schema`.
-    pub fn register_batches(
-        &self,
-        name: &str,
-        schema: SchemaRef,
-        batches: Vec<RecordBatch>,
-    ) -> Result<()> {
+    pub fn register_batches(&self, name: &str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<()> {
         let mut pieces = Vec::with_capacity(batches.len());
         for batch in batches {
             for offset in (0..batch.num_rows()).step_by(ROWS_PER_BATCH) {
@@ -223,9 +208,8 @@ impl Session {
                 pieces.push(batch.slice(offset, rows));
             }
         }
-        let table = MemTable::try_new(schema, vec![pieces]).map_err(|error| {
-            Error::plan(format!("table '{name}': {}", translate(&error, None)))
-        })?;
+        let table = MemTable::try_new(schema, vec![pieces])
+            .map_err(|error| Error::plan(format!("table '{name}': {}", translate(&error, None))))?;
         self.register_table(name, Arc::new(table))
     }
 
@@ -249,6 +233,11 @@ impl Session {
         &self.inner.context
     }
 
+    /// How many plans the cache holds, and how often one of them was used: for tests and monitoring.
+    pub fn plan_cache_counts(&self) -> (usize, u64) {
+        self.inner.plans.counts()
+    }
+
     async fn plan_statement(&self, sql: &str) -> Result<Query> {
         let state = self.inner.context.state();
         if let Some(query) = self.plan_cached(sql, &state).await? {
@@ -256,16 +245,13 @@ impl Session {
         }
         let dialect = state.config_options().sql_parser.dialect;
         if let Some(query) = statement::explain_codegen(sql, dialect)? {
-            return self.plan_codegen(sql, &query, &state).await;
+            return Err(Error::Unsupported { message: query });
         }
         let mut parsed = statement::parse(sql, &state)?;
         let target = rewrite_paths(&mut parsed)?;
-        let references = state
-            .resolve_table_references(&parsed)
-            .map_err(|e| translate(&e, Some(sql)))?;
-        let logical = Box::pin(state.statement_to_plan(parsed))
-            .await
-            .map_err(|e| translate(&e, Some(sql)))?;
+        let references = state.resolve_table_references(&parsed).map_err(|e| translate(&e, Some(sql)))?;
+        let logical =
+            Box::pin(state.statement_to_plan(parsed)).await.map_err(|e| translate(&e, Some(sql)))?;
         // EXECUTE stands for the query that was prepared.
         let logical = match logical {
             LogicalPlan::Statement(PlanStatement::Execute(execute)) => {
@@ -347,17 +333,10 @@ impl Session {
 
     /// Adds to an unknown table's message what was probably meant.
     fn suggest(&self, error: Error) -> Error {
-        let Error::Plan {
-            mut message,
-            position,
-        } = error
-        else {
+        let Error::Plan { mut message, position } = error else {
             return error;
         };
-        if let Some(name) = message
-            .strip_prefix(NO_TABLE)
-            .map(|name| name.trim_matches('\'').to_string())
-        {
+        if let Some(name) = message.strip_prefix(NO_TABLE).map(|name| name.trim_matches('\'').to_string()) {
             let names = self.table_names();
             if let Some(near) = nearest(&name, names.iter().map(String::as_str)) {
                 message += &format!("; did you mean '{near}'?");
@@ -418,10 +397,9 @@ fn rewrite_paths(statement: &mut Statement) -> Result<Option<CopyTarget>> {
 fn kind_of(plan: &LogicalPlan) -> StatementKind {
     match plan {
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => StatementKind::Explain,
-        LogicalPlan::Ddl(_)
-        | LogicalPlan::Dml(_)
-        | LogicalPlan::Copy(_)
-        | LogicalPlan::Statement(_) => StatementKind::Command,
+        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+            StatementKind::Command
+        }
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Window(_)
@@ -444,14 +422,8 @@ fn kind_of(plan: &LogicalPlan) -> StatementKind {
     }
 }
 
-pub(crate) fn optimize(
-    logical: &LogicalPlan,
-    state: &SessionState,
-    sql: &str,
-) -> Result<LogicalPlan> {
-    state
-        .optimize(logical)
-        .map_err(|e| translate(&e, Some(sql)))
+pub(crate) fn optimize(logical: &LogicalPlan, state: &SessionState, sql: &str) -> Result<LogicalPlan> {
+    state.optimize(logical).map_err(|e| translate(&e, Some(sql)))
 }
 
 /// Plans an optimized logical plan.
@@ -461,9 +433,7 @@ pub(crate) async fn plan_physical(
     sql: &str,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = state.query_planner();
-    Box::pin(planner.create_physical_plan(optimized, state))
-        .await
-        .map_err(|e| translate(&e, Some(sql)))
+    Box::pin(planner.create_physical_plan(optimized, state)).await.map_err(|e| translate(&e, Some(sql)))
 }
 
 /// Sets one setting by name.
@@ -479,12 +449,7 @@ fn set(config: &mut SessionConfig, key: &str, value: &str) -> Result<()> {
 }
 
 /// What is wrong with a setting that was refused.
-pub(crate) fn setting_error(
-    config: &SessionConfig,
-    key: &str,
-    value: Option<&str>,
-    reason: &str,
-) -> Error {
+pub(crate) fn setting_error(config: &SessionConfig, key: &str, value: Option<&str>, reason: &str) -> Error {
     let entries = config.options().entries();
     let known = entries.iter().any(|entry| entry.key == key)
         || key == "datafusion.optimizer.enable_dynamic_filter_pushdown";

@@ -21,9 +21,7 @@ struct Offsets<'a> {
 
 impl<'a> Offsets<'a> {
     fn new(text: &'a str) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, lines }
     }
 
@@ -40,26 +38,21 @@ impl<'a> Offsets<'a> {
 
 fn tokens(text: &str, dialect: Dialect) -> Result<Vec<TokenWithSpan>> {
     let dialect = sql_dialect(dialect)?;
-    Tokenizer::new(dialect.as_ref(), text)
-        .tokenize_with_location()
-        .map_err(|error| {
-            let (line, column) = (error.location.line as usize, error.location.column as usize);
-            let (line, column) = (line.max(1), column.max(1));
-            Error::Syntax {
-                message: error.message,
-                line,
-                column,
-                snippet: position(text, line, column, None).snippet,
-            }
-        })
+    Tokenizer::new(dialect.as_ref(), text).tokenize_with_location().map_err(|error| {
+        let (line, column) = (error.location.line as usize, error.location.column as usize);
+        let (line, column) = (line.max(1), column.max(1));
+        Error::Syntax {
+            message: error.message,
+            line,
+            column,
+            snippet: position(text, line, column, None).snippet,
+        }
+    })
 }
 
 fn sql_dialect(dialect: Dialect) -> Result<Box<dyn datafusion::sql::sqlparser::dialect::Dialect>> {
     dialect_from_str(dialect).ok_or_else(|| Error::Setting {
-        message: format!(
-            "the SQL dialect '{dialect}' is not known; there are: {}",
-            Dialect::available()
-        ),
+        message: format!("the SQL dialect '{dialect}' is not known; there are: {}", Dialect::available()),
     })
 }
 
@@ -114,17 +107,12 @@ pub(crate) fn explain_codegen(sql: &str, dialect: Dialect) -> Result<Option<Stri
         return Ok(None);
     }
     let end = codegen.map_or(0, |token| Offsets::new(sql).byte(token.span.end));
-    let blanks: String = sql[..end]
-        .chars()
-        .map(|c| if c == '\n' { '\n' } else { ' ' })
-        .collect();
+    let blanks: String = sql[..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
     Ok(Some(blanks + &sql[end..]))
 }
 
 fn contains_word(text: &str, lower: &str) -> bool {
-    text.as_bytes()
-        .windows(lower.len())
-        .any(|window| window.eq_ignore_ascii_case(lower.as_bytes()))
+    text.as_bytes().windows(lower.len()).any(|window| window.eq_ignore_ascii_case(lower.as_bytes()))
 }
 
 /// Parses exactly one statement; a semicolon may follow it.
@@ -163,15 +151,9 @@ pub(crate) fn parse(sql: &str, state: &SessionState) -> Result<Statement> {
 /// A parser error is a syntax error even where DataFusion's own parser reports it as a diagnostic.
 fn syntax(error: &DataFusionError, sql: &str) -> Error {
     match translate(error, Some(sql)) {
-        Error::Plan {
-            message,
-            position: Some(at),
-        } => Error::Syntax {
-            message,
-            line: at.line,
-            column: at.column,
-            snippet: at.snippet,
-        },
+        Error::Plan { message, position: Some(at) } => {
+            Error::Syntax { message, line: at.line, column: at.column, snippet: at.snippet }
+        }
         other => other,
     }
 }

@@ -29,9 +29,7 @@ pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
         }
         DataFusionError::Collection(errors) => match errors.first() {
             Some(first) => translate(first, sql),
-            None => Error::Internal {
-                message: "an error without a cause".into(),
-            },
+            None => Error::Internal { message: "an error without a cause".into() },
         },
         DataFusionError::External(inner) => translate_external(inner.as_ref(), sql),
         DataFusionError::ArrowError(inner, _) => translate_arrow(inner, sql),
@@ -41,17 +39,11 @@ pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
         DataFusionError::SQL(inner, _) => translate_parser(inner, sql),
         DataFusionError::SchemaError(inner, _) => Error::plan(schema_message(inner)),
         DataFusionError::Plan(message) => Error::plan(plan_message(message)),
-        DataFusionError::Configuration(message) => Error::Setting {
-            message: tidy(message),
-        },
+        DataFusionError::Configuration(message) => Error::Setting { message: tidy(message) },
         DataFusionError::Execution(message) | DataFusionError::Substrait(message) => {
-            Error::Execution {
-                message: tidy(message),
-            }
+            Error::Execution { message: tidy(message) }
         }
-        DataFusionError::NotImplemented(message) => Error::Unsupported {
-            message: tidy(message),
-        },
+        DataFusionError::NotImplemented(message) => Error::Unsupported { message: tidy(message) },
         DataFusionError::ResourcesExhausted(message) => Error::Resources {
             message: format!(
                 "not enough memory or disk space: {}; raise the memory limit, or lower \
@@ -60,20 +52,11 @@ pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
             ),
         },
         DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => Error::Cancelled,
-        DataFusionError::ExecutionJoin(inner) => Error::Internal {
-            message: inner.to_string(),
-        },
+        DataFusionError::ExecutionJoin(inner) => Error::Internal { message: inner.to_string() },
         DataFusionError::Internal(message) => Error::Internal {
-            message: tidy(
-                message
-                    .split("This issue was likely caused by a bug")
-                    .next()
-                    .unwrap_or(message),
-            ),
+            message: tidy(message.split("This issue was likely caused by a bug").next().unwrap_or(message)),
         },
-        DataFusionError::Ffi(message) => Error::Execution {
-            message: tidy(message),
-        },
+        DataFusionError::Ffi(message) => Error::Execution { message: tidy(message) },
     }
 }
 
@@ -81,14 +64,12 @@ pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
 /// The session then looks for the file (and line) that is to blame.
 pub(crate) fn is_about_data(error: &DataFusionError) -> bool {
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            is_about_data(inner)
-        }
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_about_data(inner),
         DataFusionError::Shared(inner) => is_about_data(inner),
         DataFusionError::Collection(errors) => errors.first().is_some_and(is_about_data),
-        DataFusionError::ParquetError(_)
-        | DataFusionError::ObjectStore(_)
-        | DataFusionError::IoError(_) => true,
+        DataFusionError::ParquetError(_) | DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => {
+            true
+        }
         DataFusionError::ArrowError(inner, _) => is_about_data_arrow(inner),
         DataFusionError::External(inner) => {
             let inner = inner.as_ref();
@@ -143,7 +124,7 @@ fn is_about_data_arrow(error: &ArrowError) -> bool {
 }
 
 /// The `io::Error` at the bottom of `error`, if there is one.
-pub(crate) fn root_io_error(error: &(dyn StdError + 'static)) -> Option<&io::Error> {
+pub(crate) fn root_io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     let mut at = Some(error);
     let mut found = None;
     while let Some(error) = at {
@@ -176,12 +157,8 @@ fn translate_external(error: &(dyn StdError + Send + Sync + 'static), sql: Optio
         translate_store(error, sql)
     } else if let Some(error) = error.downcast_ref::<io::Error>() {
         translate_io(error, sql)
-    } else if let Some(error) = error.downcast_ref::<Box<dyn StdError + Send + Sync>>() {
-        translate_external(error.as_ref(), sql)
     } else {
-        Error::Execution {
-            message: tidy(&error.to_string()),
-        }
+        Error::Execution { message: tidy(&error.to_string()) }
     }
 }
 
@@ -191,14 +168,10 @@ fn translate_arrow(error: &ArrowError, sql: Option<&str>) -> Error {
         ArrowError::IoError(_, inner) => return translate_io(inner, sql),
         ArrowError::DivideByZero => "division by zero".into(),
         ArrowError::NotYetImplemented(message) => {
-            return Error::Unsupported {
-                message: tidy(message),
-            };
+            return Error::Unsupported { message: tidy(message) };
         }
         ArrowError::MemoryError(message) => {
-            return Error::Resources {
-                message: tidy(message),
-            };
+            return Error::Resources { message: tidy(message) };
         }
         ArrowError::CastError(message)
         | ArrowError::ParseError(message)
@@ -222,12 +195,8 @@ fn translate_arrow(error: &ArrowError, sql: Option<&str>) -> Error {
 fn translate_parquet(error: &ParquetError, sql: Option<&str>) -> Error {
     match error {
         ParquetError::External(inner) => translate_external(inner.as_ref(), sql),
-        ParquetError::NYI(message) => Error::Unsupported {
-            message: tidy(message),
-        },
-        other => Error::Execution {
-            message: tidy(&other.to_string()),
-        },
+        ParquetError::NYI(message) => Error::Unsupported { message: tidy(message) },
+        other => Error::Execution { message: tidy(&other.to_string()) },
     }
 }
 
@@ -238,26 +207,18 @@ fn translate_store(error: &StoreError, sql: Option<&str>) -> Error {
     if let Some(io) = root_io_error(error) {
         return translate_io(io, sql);
     }
-    Error::Execution {
-        message: tidy(&error.to_string()),
-    }
+    Error::Execution { message: tidy(&error.to_string()) }
 }
 
 /// Object store paths are absolute paths without the leading slash.
 fn absolute(path: &str) -> PathBuf {
-    if path.starts_with('/') {
-        PathBuf::from(path)
-    } else {
-        PathBuf::from(format!("/{path}"))
-    }
+    if path.starts_with('/') { PathBuf::from(path) } else { PathBuf::from(format!("/{path}")) }
 }
 
 fn translate_io(error: &io::Error, sql: Option<&str>) -> Error {
     match error.get_ref() {
         Some(inner) => translate_external(inner, sql),
-        None => Error::Execution {
-            message: io_message(error),
-        },
+        None => Error::Execution { message: io_message(error) },
     }
 }
 
@@ -275,9 +236,7 @@ fn translate_parser(error: &ParserError, sql: Option<&str>) -> Error {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => {
-            return Error::plan(
-                "the SQL is nested too deeply; raise datafusion.sql_parser.recursion_limit",
-            );
+            return Error::plan("the SQL is nested too deeply; raise datafusion.sql_parser.recursion_limit");
         }
     };
     let (message, place) = split_place(text);
@@ -285,21 +244,13 @@ fn translate_parser(error: &ParserError, sql: Option<&str>) -> Error {
     // The end of the text has no place of its own.
     let (line, column) = place.unwrap_or_else(|| end_of(sql));
     let found = position(sql, line, column, None);
-    Error::Syntax {
-        message: parser_message(message),
-        line,
-        column,
-        snippet: found.snippet,
-    }
+    Error::Syntax { message: parser_message(message), line, column, snippet: found.snippet }
 }
 
 /// "Expected: X, found: Y" in a sentence of ours.
 fn parser_message(message: &str) -> String {
     let message = message.trim();
-    match message
-        .strip_prefix("Expected: ")
-        .and_then(|rest| rest.rsplit_once(", found: "))
-    {
+    match message.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: ")) {
         Some((wanted, "EOF")) => format!("expected {wanted}, but the text ends here"),
         Some((wanted, found)) => format!("expected {wanted}, found {found}"),
         None => lower_first(message),
@@ -337,10 +288,7 @@ fn plan_message(message: &str) -> String {
         }
         return message;
     }
-    if let Some(table) = message
-        .strip_prefix("table '")
-        .and_then(|rest| rest.strip_suffix("' not found"))
-    {
+    if let Some(table) = message.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found")) {
         let table = table.strip_prefix("datafusion.public.").unwrap_or(table);
         return format!("{NO_TABLE}'{table}'");
     }
@@ -352,10 +300,7 @@ pub(crate) const NO_TABLE: &str = "there is no table ";
 
 fn schema_message(error: &SchemaError) -> String {
     match error {
-        SchemaError::FieldNotFound {
-            field,
-            valid_fields,
-        } => {
+        SchemaError::FieldNotFound { field, valid_fields } => {
             let mut message = format!("column '{}' does not exist", field.flat_name());
             let near = nearest(field.name(), valid_fields.iter().map(|c| c.name()));
             match near {
@@ -392,11 +337,7 @@ fn schema_message(error: &SchemaError) -> String {
 
 /// Adds the place (and, where ours says less, the hints) of a diagnostic.
 fn with_diagnostic(error: Error, diagnostic: &Diagnostic, sql: Option<&str>) -> Error {
-    let Error::Plan {
-        message,
-        position: None,
-    } = error
-    else {
+    let Error::Plan { message, position: None } = error else {
         return error;
     };
     let position: Option<Position> = match (sql, diagnostic.span) {
@@ -433,11 +374,7 @@ const PREFIXES: [&str; 16] = [
 
 /// Takes layer prefixes and backtraces out of a message that was put together from others.
 pub(crate) fn tidy(message: &str) -> String {
-    let message = message
-        .split("\n\nbacktrace: ")
-        .next()
-        .unwrap_or(message)
-        .trim();
+    let message = message.split("\n\nbacktrace: ").next().unwrap_or(message).trim();
     let mut text = message.to_string();
     for prefix in PREFIXES {
         if text.contains(prefix) {
@@ -468,12 +405,9 @@ mod tests {
     fn layers_are_peeled() {
         let tower = DataFusionError::Context(
             "type_coercion".into(),
-            Box::new(DataFusionError::Shared(Arc::new(
-                DataFusionError::External(Box::new(DataFusionError::ArrowError(
-                    Box::new(ArrowError::DivideByZero),
-                    None,
-                ))),
-            ))),
+            Box::new(DataFusionError::Shared(Arc::new(DataFusionError::External(Box::new(
+                DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None),
+            ))))),
         );
         assert_eq!(translate(&tower, None).to_string(), "division by zero");
         let text = DataFusionError::Plan("External error: Error during planning: no\n\nbacktrace: 1".into());
@@ -499,18 +433,11 @@ mod tests {
     #[test]
     fn the_end_of_the_text_is_a_place() {
         let error = DataFusionError::SQL(
-            Box::new(ParserError::ParserError(
-                "Expected: an expression, found: EOF".into(),
-            )),
+            Box::new(ParserError::ParserError("Expected: an expression, found: EOF".into())),
             None,
         );
         match translate(&error, Some("SELECT\n 1 + \n")) {
-            Error::Syntax {
-                message,
-                line,
-                column,
-                ..
-            } => {
+            Error::Syntax { message, line, column, .. } => {
                 assert_eq!(message, "expected an expression, but the text ends here");
                 assert_eq!((line, column), (2, 5));
             }

@@ -40,12 +40,7 @@ enum At {
 
 impl<R: BufRead> Records<R> {
     pub(crate) fn new(reader: R, delimiter: u8) -> Self {
-        Self {
-            reader,
-            delimiter,
-            quote: b'"',
-            line: 1,
-        }
+        Self { reader, delimiter, quote: b'"', line: 1 }
     }
 
     /// The next record, or `None` at the end.
@@ -53,11 +48,7 @@ impl<R: BufRead> Records<R> {
     /// # Errors
     /// What reading (or decompressing) the text fails with.
     pub(crate) fn next_record(&mut self) -> io::Result<Option<Record>> {
-        let mut record = Record {
-            line: self.line,
-            fields: 1,
-            open_quote: None,
-        };
+        let mut record = Record { line: self.line, fields: 1, open_quote: None };
         let mut at = At::ValueStart;
         let mut empty = true;
         let mut quote_line = 0;

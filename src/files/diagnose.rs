@@ -98,12 +98,9 @@ fn suspect_of(config: &FileScanConfig, path: PathBuf, shown: PathBuf) -> Option<
     Some(Suspect {
         path,
         shown,
-        kind: FileKind {
-            format,
-            compression: *config.file_compression_type.get_variant(),
-        },
+        kind: FileKind { format, compression: *config.file_compression_type.get_variant() },
         schema: Arc::clone(config.file_schema()),
-        projection: config.file_column_projection_indices(),
+        projection: source.projection().map(|projection| projection.column_indices()),
         has_header: csv.is_some_and(CsvSource::has_header),
         delimiter: csv.map(CsvSource::delimiter),
     })
@@ -114,15 +111,9 @@ fn suspect_of(config: &FileScanConfig, path: PathBuf, shown: PathBuf) -> Option<
 /// `None` if none is found before the deadline.
 pub(crate) fn first_fault(suspects: &[Suspect]) -> Option<Error> {
     let deadline = Instant::now() + DEADLINE;
-    suspects
-        .iter()
-        .find_map(|suspect| suspect.fault_of_header())
-        .or_else(|| {
-            suspects
-                .iter()
-                .take_while(|_| Instant::now() < deadline)
-                .find_map(|suspect| suspect.fault(deadline))
-        })
+    suspects.iter().find_map(|suspect| suspect.fault_of_header()).or_else(|| {
+        suspects.iter().take_while(|_| Instant::now() < deadline).find_map(|suspect| suspect.fault(deadline))
+    })
 }
 
 impl Suspect {
@@ -157,18 +148,11 @@ impl Suspect {
     }
 
     fn damaged(&self, reason: &str) -> Error {
-        Error::file(
-            &self.shown,
-            format!("not a valid {} file, or damaged: {reason}", self.kind.format),
-        )
+        Error::file(&self.shown, format!("not a valid {} file, or damaged: {reason}", self.kind.format))
     }
 
     fn at_line(&self, line: u64, message: impl Into<String>) -> Error {
-        Error::File {
-            path: self.shown.clone(),
-            line: Some(line),
-            message: message.into(),
-        }
+        Error::File { path: self.shown.clone(), line: Some(line), message: message.into() }
     }
 
     fn parquet_fault(&self, whole: bool, deadline: Instant) -> Option<Error> {
@@ -245,11 +229,7 @@ impl Suspect {
         }
         Error::file(
             &self.shown,
-            format!(
-                "not a valid {} file, or damaged: {}",
-                self.kind.compression_name(),
-                io_message(error)
-            ),
+            format!("not a valid {} file, or damaged: {}", self.kind.compression_name(), io_message(error)),
         )
     }
 
@@ -280,18 +260,11 @@ impl Suspect {
                 if let Some(line) = record.open_quote {
                     return Some(self.at_line(line, "the quote that opens here is never closed"));
                 }
-                let first = if self.has_header {
-                    "the header"
-                } else {
-                    "the first line"
-                };
+                let first = if self.has_header { "the header" } else { "the first line" };
                 let values = if record.fields == 1 { "value" } else { "values" };
                 return Some(self.at_line(
                     record.line,
-                    format!(
-                        "{} {values} where {first} has {expected}",
-                        record.fields
-                    ),
+                    format!("{} {values} where {first} has {expected}", record.fields),
                 ));
             }
             seen += 1;
@@ -330,11 +303,7 @@ impl Suspect {
         if let Some(bad) = BadValue::parse(message)
             && let Some(line) = self.line_of_record(bad.record)
         {
-            let column = self
-                .schema
-                .fields()
-                .get(bad.column)
-                .map_or("?", |field| field.name());
+            let column = self.schema.fields().get(bad.column).map_or("?", |field| field.name());
             return self.at_line(
                 line,
                 format!(
@@ -414,9 +383,8 @@ impl Suspect {
                 Err(e) => JsonValue::Bad(json_message(&plain(e.into()))),
             };
         }
-        let decoder = JsonReaderBuilder::new(Arc::clone(&self.schema))
-            .with_batch_size(1 << 16)
-            .build_decoder();
+        let decoder =
+            JsonReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(1 << 16).build_decoder();
         let Ok(mut decoder) = decoder else {
             return JsonValue::Whole;
         };
@@ -464,9 +432,7 @@ impl BadValue {
 }
 
 fn leading_number(text: &str) -> Option<u64> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()
 }
 

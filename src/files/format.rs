@@ -95,10 +95,7 @@ impl FileKind {
         let (_, extension) = rest.rsplit_once('.')?;
         let format = Format::from_extension(extension)?;
         let fits = format.is_text() || compression == CompressionTypeVariant::UNCOMPRESSED;
-        fits.then_some(Self {
-            format,
-            compression,
-        })
+        fits.then_some(Self { format, compression })
     }
 
     /// The kind of an existing file: by its name, or by its first bytes.
@@ -133,10 +130,7 @@ impl FileKind {
                  a text format (or use CREATE EXTERNAL TABLE ... STORED AS)",
             ));
         };
-        Ok(Self {
-            format,
-            compression: CompressionTypeVariant::UNCOMPRESSED,
-        })
+        Ok(Self { format, compression: CompressionTypeVariant::UNCOMPRESSED })
     }
 
     /// DataFusion's reader for files of this kind, with the session's format options.
@@ -161,15 +155,11 @@ impl FileKind {
                 }
             }
         }
-        let options: HashMap<String, String> = options
-            .into_iter()
-            .map(|(key, value)| (key.to_string(), value))
-            .collect();
-        let factory = state
-            .get_file_format_factory(self.format.datafusion_name())
-            .ok_or_else(|| Error::Unsupported {
-                message: format!("this session has no reader for {} files", self.format),
-            })?;
+        let options: HashMap<String, String> =
+            options.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+        let factory = state.get_file_format_factory(self.format.datafusion_name()).ok_or_else(|| {
+            Error::Unsupported { message: format!("this session has no reader for {} files", self.format) }
+        })?;
         Ok(factory.create(state, &options)?)
     }
 
@@ -194,10 +184,7 @@ impl FileKind {
         let Ok(text) = FileCompressionType::from(self.compression).convert_read(file) else {
             return false;
         };
-        BufReader::new(text)
-            .bytes()
-            .map_while(std::io::Result::ok)
-            .find(|byte| !byte.is_ascii_whitespace())
+        BufReader::new(text).bytes().map_while(std::io::Result::ok).find(|byte| !byte.is_ascii_whitespace())
             == Some(b'[')
     }
 }
@@ -231,9 +218,7 @@ pub(crate) fn split_compression(name: &str) -> (&str, CompressionTypeVariant) {
 /// Whether the file's first bytes are `magic`.
 pub(crate) fn starts_with(path: &Path, magic: &[u8]) -> std::io::Result<bool> {
     let mut head = Vec::with_capacity(magic.len());
-    File::open(path)?
-        .take(magic.len() as u64)
-        .read_to_end(&mut head)?;
+    File::open(path)?.take(magic.len() as u64).read_to_end(&mut head)?;
     Ok(head == magic)
 }
 

@@ -23,8 +23,8 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use datafusion::catalog::{TableProvider, UrlTableFactory};
 use datafusion::common::Result as DataFusionResult;
-use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::listing::ListingTableConfigExt;
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::SessionState;
 use parking_lot::{Mutex, RwLock};
 
@@ -97,10 +97,7 @@ impl UrlTableFactory for FileCatalog {
 }
 
 /// A table over an object store that the embedder has registered, read as DataFusion does.
-async fn remote_table(
-    name: &str,
-    state: &SessionState,
-) -> Result<Option<Arc<dyn TableProvider>>> {
+async fn remote_table(name: &str, state: &SessionState) -> Result<Option<Arc<dyn TableProvider>>> {
     let Ok(url) = ListingTableUrl::parse(name) else {
         return Ok(None);
     };
@@ -127,9 +124,6 @@ async fn remote_table(
 pub(crate) fn unreadable(shown: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::file(shown, "no such file or folder"),
-        _ => Error::file(
-            shown,
-            format!("cannot be read: {}", crate::error::io_message(error)),
-        ),
+        _ => Error::file(shown, format!("cannot be read: {}", crate::error::io_message(error))),
     }
 }

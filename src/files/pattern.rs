@@ -82,14 +82,9 @@ impl Pattern {
         let path = if expanded.is_absolute() {
             expanded
         } else {
-            std::env::current_dir()
-                .map_err(|e| unreadable(&shown, &e))?
-                .join(expanded)
+            std::env::current_dir().map_err(|e| unreadable(&shown, &e))?.join(expanded)
         };
-        Ok(Self {
-            shown,
-            path: normalized(&path),
-        })
+        Ok(Self { shown, path: normalized(&path) })
     }
 
     /// As the user wrote it.
@@ -131,17 +126,15 @@ impl Pattern {
     }
 
     fn list_glob(&self) -> Result<Listing> {
-        let text = self.path.to_str().ok_or_else(|| {
-            Error::file(&self.shown, "the path is not valid UTF-8")
-        })?;
+        let text =
+            self.path.to_str().ok_or_else(|| Error::file(&self.shown, "the path is not valid UTF-8"))?;
         let options = glob::MatchOptions {
             case_sensitive: true,
             require_literal_separator: true,
             require_literal_leading_dot: true,
         };
-        let found = glob::glob_with(text, options).map_err(|e| {
-            Error::file(&self.shown, format!("not a valid glob: {}", e.msg))
-        })?;
+        let found = glob::glob_with(text, options)
+            .map_err(|e| Error::file(&self.shown, format!("not a valid glob: {}", e.msg)))?;
         let mut files = Vec::new();
         for entry in found {
             let path = entry.map_err(|e| unreadable(&self.show(e.path()), e.error()))?;
@@ -165,11 +158,8 @@ impl Pattern {
             return self.single_kind(kinds, None);
         }
         // No data files at the top: look for Hive partitions.
-        let mut partitions: Vec<PathBuf> = folders
-            .iter()
-            .filter(|path| file_name(path).contains('='))
-            .cloned()
-            .collect();
+        let mut partitions: Vec<PathBuf> =
+            folders.iter().filter(|path| file_name(path).contains('=')).cloned().collect();
         if partitions.is_empty() {
             let hint = match folders.first() {
                 Some(folder) => format!(
@@ -180,10 +170,7 @@ impl Pattern {
                 ),
                 None => String::new(),
             };
-            return Err(Error::file(
-                &self.shown,
-                format!("the folder has no data files{hint}"),
-            ));
+            return Err(Error::file(&self.shown, format!("the folder has no data files{hint}")));
         }
         let mut files = Vec::new();
         while let Some(folder) = partitions.pop() {
@@ -253,20 +240,13 @@ impl Pattern {
         if kinds.len() == 1
             && let Some((kind, files)) = kinds.pop()
         {
-            return Ok(Listing {
-                kind,
-                files,
-                partitioned_at,
-            });
+            return Ok(Listing { kind, files, partitioned_at });
         }
         let mut counts = BTreeMap::new();
         for (kind, files) in &kinds {
             counts.insert(kind.to_string(), files.len());
         }
-        let counts: Vec<String> = counts
-            .into_iter()
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
+        let counts: Vec<String> = counts.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         Err(Error::file(
             &self.shown,
             format!(
@@ -290,9 +270,7 @@ impl Pattern {
         if let Some(parent) = missing.parent() {
             let names: Vec<String> = fs::read_dir(parent)
                 .map(|entries| {
-                    entries
-                        .filter_map(|entry| Some(file_name(&entry.ok()?.path()).into_owned()))
-                        .collect()
+                    entries.filter_map(|entry| Some(file_name(&entry.ok()?.path()).into_owned())).collect()
                 })
                 .unwrap_or_default();
             if let Some(near) = nearest(&file_name(missing), names.iter().map(String::as_str)) {
@@ -309,12 +287,7 @@ impl Pattern {
 
 impl Stamp {
     fn new(path: PathBuf, meta: &fs::Metadata) -> Self {
-        Self {
-            path,
-            len: meta.len(),
-            modified: meta.modified().ok(),
-            inode: inode(meta),
-        }
+        Self { path, len: meta.len(), modified: meta.modified().ok(), inode: inode(meta) }
     }
 }
 
@@ -352,10 +325,9 @@ fn normalized(path: &Path) -> PathBuf {
             Component::ParentDir if !out.is_symlink() && out.parent().is_some() => {
                 out.pop();
             }
-            Component::ParentDir
-            | Component::Prefix(_)
-            | Component::RootDir
-            | Component::Normal(_) => out.push(component),
+            Component::ParentDir | Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                out.push(component)
+            }
         }
     }
     out

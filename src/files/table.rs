@@ -17,9 +17,7 @@ use datafusion::catalog::{ScanArgs, ScanResult, Session as CatalogSession, Table
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -50,11 +48,7 @@ impl FileTable {
     ///
     /// # Errors
     /// [`Error::File`] naming the file whose schema cannot be read, or two that do not fit together.
-    pub(crate) async fn open(
-        pattern: Pattern,
-        listing: Listing,
-        state: &SessionState,
-    ) -> Result<Self> {
+    pub(crate) async fn open(pattern: Pattern, listing: Listing, state: &SessionState) -> Result<Self> {
         let first = listing.files.iter().find(|file| file.len > 0);
         let Some(first) = first else {
             return Err(Error::file(pattern.shown(), "the file is empty"));
@@ -70,18 +64,12 @@ impl FileTable {
                 .with_listing_options(options)
                 .infer_partitions_from_path(state)
                 .await?;
-            options = config.options.ok_or_else(|| Error::Internal {
-                message: "listing options were lost".into(),
-            })?;
+            options = config
+                .options
+                .ok_or_else(|| Error::Internal { message: "listing options were lost".into() })?;
         }
         let inner = listing_table(&pattern, &listing, &options, &file_schema, state)?;
-        Ok(Self {
-            pattern,
-            listing,
-            options,
-            file_schema,
-            inner,
-        })
+        Ok(Self { pattern, listing, options, file_schema, inner })
     }
 
     /// The files as they were when the schema was read.
@@ -100,14 +88,8 @@ impl FileTable {
             return error;
         }
         let found = self.listing.files.iter().find_map(|file| {
-            suspect(
-                &self.pattern,
-                &self.listing,
-                file,
-                Arc::clone(&self.file_schema),
-                state,
-            )
-            .fault_of_header()
+            suspect(&self.pattern, &self.listing, file, Arc::clone(&self.file_schema), state)
+                .fault_of_header()
         });
         match found {
             Some(found) => found.into(),
@@ -156,12 +138,9 @@ impl TableProvider for FileTable {
         state: &dyn CatalogSession,
         args: ScanArgs<'a>,
     ) -> DataFusionResult<ScanResult> {
-        let session = state
-            .as_any()
-            .downcast_ref::<SessionState>()
-            .ok_or_else(|| Error::Internal {
-                message: "a file table needs a DataFusion SessionState".into(),
-            })?;
+        let session = state.as_any().downcast_ref::<SessionState>().ok_or_else(|| Error::Internal {
+            message: "a file table needs a DataFusion SessionState".into(),
+        })?;
         let now = self.pattern.list()?;
         let scanned = if now.files == self.listing.files {
             self.inner.scan_with_args(state, args).await
@@ -173,13 +152,7 @@ impl TableProvider for FileTable {
                 )
                 .into());
             }
-            let table = listing_table(
-                &self.pattern,
-                &now,
-                &self.options,
-                &self.file_schema,
-                session,
-            )?;
+            let table = listing_table(&self.pattern, &now, &self.options, &self.file_schema, session)?;
             table.scan_with_args(state, args).await
         };
         scanned.map_err(|error| self.blame(error, session))
@@ -193,23 +166,21 @@ async fn infer_schema(
     format: &dyn FileFormat,
     state: &SessionState,
 ) -> Result<SchemaRef> {
-    let store = state
-        .runtime_env()
-        .object_store(file_url(&listing.files[0].path, pattern)?)?;
+    let store = state.runtime_env().object_store(file_url(&listing.files[0].path, pattern)?)?;
     let mut metas: Vec<(ObjectMeta, &Stamp)> = Vec::with_capacity(listing.files.len());
     for file in listing.files.iter().filter(|file| file.len > 0) {
         let url = file_url(&file.path, pattern)?;
-        let meta = store.head(url.prefix()).await.map_err(|e| {
-            translate(&DataFusionError::ObjectStore(Box::new(e)), None)
-        })?;
+        let meta = store
+            .head(url.prefix())
+            .await
+            .map_err(|e| translate(&DataFusionError::ObjectStore(Box::new(e)), None))?;
         metas.push((meta, file));
     }
     let objects: Vec<ObjectMeta> = metas.iter().map(|(meta, _)| meta.clone()).collect();
     match format.infer_schema(state, &store, &objects).await {
-        Ok(schema) if schema.fields().is_empty() => Err(Error::file(
-            pattern.shown(),
-            "no columns found; the file seems to be empty",
-        )),
+        Ok(schema) if schema.fields().is_empty() => {
+            Err(Error::file(pattern.shown(), "no columns found; the file seems to be empty"))
+        }
         Ok(schema) => Ok(schema),
         Err(error) => Err(blame_schema(pattern, listing, format, state, &store, &metas, error).await),
     }
@@ -228,10 +199,7 @@ async fn blame_schema(
     let mut merged: Option<Schema> = None;
     for (meta, file) in metas {
         let shown = pattern.show(&file.path);
-        match format
-            .infer_schema(state, store, std::slice::from_ref(meta))
-            .await
-        {
+        match format.infer_schema(state, store, std::slice::from_ref(meta)).await {
             Ok(schema) => {
                 let schema = schema.as_ref().clone();
                 match merged.take() {
@@ -255,11 +223,7 @@ async fn blame_schema(
                 return suspect.fault_of_header().unwrap_or_else(|| {
                     Error::file(
                         shown,
-                        format!(
-                            "cannot be read as {}: {}",
-                            listing.kind,
-                            translate(&alone, None)
-                        ),
+                        format!("cannot be read as {}: {}", listing.kind, translate(&alone, None)),
                     )
                 });
             }
@@ -301,19 +265,12 @@ fn listing_table(
     let urls = if listing.partitioned_at.is_some() {
         vec![folder_url(pattern, listing)?]
     } else {
-        listing
-            .files
-            .iter()
-            .map(|file| file_url(&file.path, pattern))
-            .collect::<Result<_>>()?
+        listing.files.iter().map(|file| file_url(&file.path, pattern)).collect::<Result<_>>()?
     };
     let config = ListingTableConfig::new_with_multi_paths(urls)
         .with_listing_options(options.clone())
         .with_schema(Arc::clone(file_schema));
-    let cache = state
-        .runtime_env()
-        .cache_manager
-        .get_file_statistic_cache();
+    let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
     Ok(ListingTable::try_new(config)?.with_cache(cache))
 }
 
@@ -321,8 +278,7 @@ fn listing_table(
 fn file_url(path: &Path, pattern: &Pattern) -> Result<ListingTableUrl> {
     let resolved;
     let path = if path.components().any(|c| c == Component::ParentDir) {
-        resolved = std::fs::canonicalize(path)
-            .map_err(|e| super::unreadable(&pattern.show(path), &e))?;
+        resolved = std::fs::canonicalize(path).map_err(|e| super::unreadable(&pattern.show(path), &e))?;
         &resolved
     } else {
         path
@@ -333,10 +289,7 @@ fn file_url(path: &Path, pattern: &Pattern) -> Result<ListingTableUrl> {
 }
 
 fn folder_url(pattern: &Pattern, listing: &Listing) -> Result<ListingTableUrl> {
-    let folder = listing
-        .partitioned_at
-        .as_deref()
-        .unwrap_or(pattern.path());
+    let folder = listing.partitioned_at.as_deref().unwrap_or(pattern.path());
     let url = Url::from_directory_path(folder)
         .map_err(|()| Error::file(pattern.show(folder), "the path cannot be written as a URL"))?;
     Ok(ListingTableUrl::try_new(url, None)?)
@@ -356,10 +309,7 @@ fn common_suffix(pattern: &Pattern, listing: &Listing) -> Result<String> {
         None => Ok(first),
         Some(other) => Err(Error::file(
             pattern.shown(),
-            format!(
-                "the partitions end in '{first}' and in '{}'; all must end alike",
-                suffix(other)
-            ),
+            format!("the partitions end in '{first}' and in '{}'; all must end alike", suffix(other)),
         )),
     }
 }
@@ -372,8 +322,7 @@ fn check_arrow_kinds(pattern: &Pattern, listing: &Listing) -> Result<()> {
     let mut first = None;
     for file in listing.files.iter().filter(|file| file.len > 0) {
         let shown = pattern.show(&file.path);
-        let is_file =
-            starts_with(&file.path, b"ARROW1").map_err(|e| super::unreadable(&shown, &e))?;
+        let is_file = starts_with(&file.path, b"ARROW1").map_err(|e| super::unreadable(&shown, &e))?;
         if *first.get_or_insert(is_file) != is_file {
             return Err(Error::file(
                 shown,
