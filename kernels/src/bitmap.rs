@@ -106,11 +106,7 @@ unsafe fn stage_bits<const ISA: u8>(src: *const u8, bit_offset: usize, n: usize,
         for at in 0..full {
             let low = word(src, at) >> shift;
             // The ninth byte exists because 64 bits from `shift` on reach into it.
-            let high = if shift == 0 {
-                0
-            } else {
-                u64::from(*src.add(at * 8 + 8)) << (64 - shift)
-            };
+            let high = if shift == 0 { 0 } else { u64::from(*src.add(at * 8 + 8)) << (64 - shift) };
             set_word(dst, at, low | high);
         }
         let rest = n % 64;
@@ -189,13 +185,7 @@ unsafe fn count_bits<const ISA: u8>(src: *const u8, n: usize) -> usize {
 
 /// `out = f(a, b)` word by word, zero behind row `n`.
 #[inline(always)]
-unsafe fn map_words(
-    a: *const u8,
-    b: *const u8,
-    n: usize,
-    out: *mut u8,
-    f: impl Fn(u64, u64) -> u64,
-) {
+unsafe fn map_words(a: *const u8, b: *const u8, n: usize, out: *mut u8, f: impl Fn(u64, u64) -> u64) {
     let full = n / 64;
     // SAFETY: all three have words(n) words; a word is read before the same word is written.
     unsafe {
@@ -203,11 +193,7 @@ unsafe fn map_words(
             set_word(out, at, f(word(a, at), word(b, at)));
         }
         if !n.is_multiple_of(64) {
-            set_word(
-                out,
-                full,
-                f(word(a, full), word(b, full)) & low_mask(n % 64),
-            );
+            set_word(out, full, f(word(a, full), word(b, full)) & low_mask(n % 64));
         }
     }
 }
@@ -265,12 +251,7 @@ fn extract_bits<const ISA: u8>(value: u64, mask: u64) -> u64 {
 }
 
 #[inline(always)]
-unsafe fn compress_bits<const ISA: u8>(
-    mask: *const u8,
-    n: usize,
-    src: *const u8,
-    dst: *mut u8,
-) -> usize {
+unsafe fn compress_bits<const ISA: u8>(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
     let mut pending = 0u64;
     let (mut filled, mut out) = (0usize, 0usize);
     // SAFETY: mask, src and dst have words(n) words, and no more words are written than read.
@@ -283,11 +264,7 @@ unsafe fn compress_bits<const ISA: u8>(
             if filled + count >= 64 {
                 set_word(dst, out, pending);
                 out += 1;
-                pending = if filled == 0 {
-                    0
-                } else {
-                    bits >> (64 - filled)
-                };
+                pending = if filled == 0 { 0 } else { bits >> (64 - filled) };
                 filled = filled + count - 64;
             } else {
                 filled += count;

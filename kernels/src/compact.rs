@@ -117,8 +117,7 @@ unsafe fn gather<T: Copy>(src: *const u8, sel: *const u16, n: usize, dst: *mut u
             i += 4;
         }
         while i < n {
-            dst.add(i)
-                .write_unaligned(src.add(*sel.add(i) as usize).read_unaligned());
+            dst.add(i).write_unaligned(src.add(*sel.add(i) as usize).read_unaligned());
             i += 1;
         }
     }
@@ -140,8 +139,7 @@ unsafe fn compress<T: Copy>(mask: *const u8, n: usize, src: *const u8, dst: *mut
             }
             while bits != 0 {
                 let row = at * 64 + bits.trailing_zeros() as usize;
-                dst.add(count)
-                    .write_unaligned(src.add(row).read_unaligned());
+                dst.add(count).write_unaligned(src.add(row).read_unaligned());
                 count += 1;
                 bits &= bits - 1;
             }
@@ -221,14 +219,11 @@ mod tests {
 
     /// `n` values of `width` bytes, row `i` made of bytes that name it.
     fn values(n: usize, width: usize) -> Vec<u8> {
-        (0..n)
-            .flat_map(|i| (0..width).map(move |k| (i * 31 + k * 7 + i / 256) as u8))
-            .collect()
+        (0..n).flat_map(|i| (0..width).map(move |k| (i * 31 + k * 7 + i / 256) as u8)).collect()
     }
 
     fn masks() -> impl Strategy<Value = Vec<bool>> {
-        (0usize..300, 0.0f64..=1.0)
-            .prop_flat_map(|(n, p)| prop::collection::vec(prop::bool::weighted(p), n))
+        (0usize..300, 0.0f64..=1.0).prop_flat_map(|(n, p)| prop::collection::vec(prop::bool::weighted(p), n))
     }
 
     fn levels() -> impl Iterator<Item = Level> {

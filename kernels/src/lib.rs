@@ -13,9 +13,10 @@
 //! - **Selection vectors** are `u16` row numbers inside the chunk, ascending.
 //! - Inputs and outputs do not overlap, except where a kernel's own line says that it may run in
 //!   place.
-//! - Nothing unwinds. A fallible kernel takes `active`, staged bits of the rows that may raise
-//!   (null pointer: all), and returns an `i64` status: 0, or 1 + the first failing row. It writes
-//!   something defined to failing and inactive rows.
+//! - Nothing unwinds. Where rows may lack a result, a kernel either writes `ok`, staged bits of the rows
+//!   that have one (the caller makes nulls or a failure of the rest), or takes `active`, staged bits of
+//!   the rows that may fail (null pointer: all), and returns an `i64` status: 0, or 1 + the first failing
+//!   row. Something defined is written to every row.
 //! - The same input gives the same bits on every instruction set (see [`isa`]).
 //!
 //! [`symbols`] lists all of them with address and machine signature.
@@ -25,6 +26,7 @@
 
 pub mod bitmap;
 pub mod compact;
+pub mod datetime;
 pub mod isa;
 pub mod strings;
 pub mod symbols;

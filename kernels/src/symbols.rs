@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::{bitmap, compact, strings, vecmath};
+use crate::{bitmap, compact, datetime, strings, vecmath};
 
 /// How a parameter or result travels in a machine register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,12 +112,7 @@ signatures!(
 );
 
 fn symbol<S: Signature>(name: &'static str, kernel: S) -> Symbol {
-    Symbol {
-        name,
-        params: S::PARAMS,
-        ret: S::RET,
-        address: kernel.address(),
-    }
+    Symbol { name, params: S::PARAMS, ret: S::RET, address: kernel.address() }
 }
 
 macro_rules! table {
@@ -129,11 +124,7 @@ macro_rules! table {
 static TABLE: LazyLock<(Vec<Symbol>, HashMap<&'static str, usize>)> = LazyLock::new(|| {
     let mut list = kernels();
     list.sort_by_key(|s| s.name);
-    let index = list
-        .iter()
-        .enumerate()
-        .map(|(at, s)| (s.name, at))
-        .collect();
+    let index = list.iter().enumerate().map(|(at, s)| (s.name, at)).collect();
     (list, index)
 });
 
@@ -149,6 +140,7 @@ fn kernels() -> Vec<Symbol> {
             rt_compress_1, rt_compress_2, rt_compress_4, rt_compress_8, rt_compress_16,
             rt_rowid_sel, rt_compose_sel,
         }
+        datetime { rt_date_part, rt_date_part_day, rt_date_trunc, rt_date_trunc_day }
         strings::load {
             rt_load_utf8_i32, rt_load_utf8_i64, rt_load_view, rt_load_dict_i8, rt_load_dict_i16,
             rt_load_dict_i32, rt_load_dict_i64, rt_load_dict_u8, rt_load_dict_u16,
@@ -205,11 +197,7 @@ mod tests {
     #[test]
     fn names_are_unique_prefixed_and_found() {
         for pair in all().windows(2) {
-            assert!(
-                pair[0].name < pair[1].name,
-                "{} is listed twice",
-                pair[0].name
-            );
+            assert!(pair[0].name < pair[1].name, "{} is listed twice", pair[0].name);
         }
         for symbol in all() {
             assert!(symbol.name.starts_with("rt_"));

@@ -67,12 +67,7 @@ pub(super) unsafe fn mask_to_sel_v4(mask: *const u8, n: usize, sel: *mut u16) ->
 macro_rules! compress_v4 {
     ($name:ident, $lanes:literal, $bits:ty, $elem:ty, $loadz:ident, $pack:ident, $store:ident) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi2,popcnt")]
-        pub(super) unsafe fn $name(
-            mask: *const u8,
-            n: usize,
-            src: *const u8,
-            dst: *mut u8,
-        ) -> usize {
+        pub(super) unsafe fn $name(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
             let (src, dst) = (src.cast::<$elem>(), dst.cast::<$elem>());
             let mut count = 0;
             let mut row = 0;
@@ -91,11 +86,7 @@ macro_rules! compress_v4 {
                     let bits = (word(mask, row / 64) >> (row % 64)) as $bits & rest;
                     let values = $loadz(rest, src.add(row).cast());
                     let kept = bits.count_ones() as usize;
-                    $store(
-                        dst.add(count).cast(),
-                        low_mask(kept) as $bits,
-                        $pack(bits, values),
-                    );
+                    $store(dst.add(count).cast(), low_mask(kept) as $bits, $pack(bits, values));
                     count += kept;
                 }
             }
@@ -159,12 +150,7 @@ static DOUBLED: [u8; 16] = {
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
-pub(super) unsafe fn compress_16_v4(
-    mask: *const u8,
-    n: usize,
-    src: *const u8,
-    dst: *mut u8,
-) -> usize {
+pub(super) unsafe fn compress_16_v4(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
     let mut count = 0;
     let mut row = 0;
     // SAFETY: as in the other widths, four rows at a time.
@@ -191,12 +177,7 @@ pub(super) unsafe fn compress_16_v4(
 }
 
 #[target_feature(enable = "avx2,bmi1,popcnt")]
-pub(super) unsafe fn compress_4_v3(
-    mask: *const u8,
-    n: usize,
-    src: *const u8,
-    dst: *mut u8,
-) -> usize {
+pub(super) unsafe fn compress_4_v3(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
     let (src, dst) = (src.cast::<u32>(), dst.cast::<u32>());
     let mut count = 0;
     // SAFETY: src and dst may be touched to the next multiple of 8 rows; stores at `count` end
@@ -218,12 +199,7 @@ pub(super) unsafe fn compress_4_v3(
 }
 
 #[target_feature(enable = "avx2,bmi1,popcnt")]
-pub(super) unsafe fn compress_8_v3(
-    mask: *const u8,
-    n: usize,
-    src: *const u8,
-    dst: *mut u8,
-) -> usize {
+pub(super) unsafe fn compress_8_v3(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
     let (src, dst) = (src.cast::<u64>(), dst.cast::<u64>());
     let mut count = 0;
     // SAFETY: as in compress_4_v3, four rows at a time.

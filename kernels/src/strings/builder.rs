@@ -49,10 +49,7 @@ impl<O: OffsetType> OffsetBuilder<O> {
     pub fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(O::ZERO);
-        OffsetBuilder {
-            offsets,
-            data: Vec::with_capacity(bytes),
-        }
+        OffsetBuilder { offsets, data: Vec::with_capacity(bytes) }
     }
 
     /// Number of rows so far.
@@ -82,12 +79,7 @@ impl<O: OffsetType> OffsetBuilder<O> {
     /// # Safety
     /// `refs` has `n` rows, of which the valid ones refer to living strings; `valid` is null (all
     /// are) or staged bits of `n` rows.
-    pub unsafe fn append(
-        &mut self,
-        n: usize,
-        refs: *const StrRef,
-        valid: *const u8,
-    ) -> Result<(), usize> {
+    pub unsafe fn append(&mut self, n: usize, refs: *const StrRef, valid: *const u8) -> Result<(), usize> {
         // SAFETY: the caller's promise; bytes are written inside what was just reserved.
         unsafe {
             let start = self.data.len();
@@ -203,10 +195,7 @@ impl ViewBuilder {
     pub fn take(&mut self) -> (Vec<u128>, Vec<Vec<u8>>) {
         self.finish_block();
         self.next_block = FIRST_BLOCK;
-        (
-            std::mem::take(&mut self.views),
-            std::mem::take(&mut self.full),
-        )
+        (std::mem::take(&mut self.views), std::mem::take(&mut self.full))
     }
 
     fn finish_block(&mut self) {
@@ -223,13 +212,7 @@ impl ViewBuilder {
         self.views.reserve(n);
         for i in 0..n {
             // SAFETY: the caller's promise.
-            let view = unsafe {
-                if bit_or_all(valid, i) {
-                    self.view(&*refs.add(i))
-                } else {
-                    0
-                }
-            };
+            let view = unsafe { if bit_or_all(valid, i) { self.view(&*refs.add(i)) } else { 0 } };
             self.views.push(view);
         }
     }
@@ -296,12 +279,7 @@ fn status(result: Result<(), usize>) -> i64 {
     }
 }
 
-unsafe fn utf8_append(
-    builder: *mut Utf8Builder,
-    n: usize,
-    refs: *const StrRef,
-    valid: *const u8,
-) -> i64 {
+unsafe fn utf8_append(builder: *mut Utf8Builder, n: usize, refs: *const StrRef, valid: *const u8) -> i64 {
     // SAFETY: the builder is alive and nobody else uses it; the rest is the caller's promise.
     status(unsafe { (*builder).append(n, refs, valid) })
 }
@@ -316,12 +294,7 @@ unsafe fn large_utf8_append(
     status(unsafe { (*builder).append(n, refs, valid) })
 }
 
-unsafe fn view_append(
-    builder: *mut ViewBuilder,
-    n: usize,
-    refs: *const StrRef,
-    valid: *const u8,
-) -> i64 {
+unsafe fn view_append(builder: *mut ViewBuilder, n: usize, refs: *const StrRef, valid: *const u8) -> i64 {
     // SAFETY: as in utf8_append.
     unsafe { (*builder).append(n, refs, valid) };
     0
@@ -398,15 +371,8 @@ mod tests {
         let long = "x".repeat(3 << 20);
         let medium = "y".repeat(100);
         let mut builder = ViewBuilder::with_capacity(0);
-        let rows: Vec<String> = (0..2000)
-            .map(|i| {
-                if i == 700 {
-                    long.clone()
-                } else {
-                    format!("{medium}{i}")
-                }
-            })
-            .collect();
+        let rows: Vec<String> =
+            (0..2000).map(|i| if i == 700 { long.clone() } else { format!("{medium}{i}") }).collect();
         unsafe { builder.append(rows.len(), refs(&rows).as_ptr(), std::ptr::null()) };
         let (views, blocks) = builder.take();
         assert!(blocks.len() > 3 && blocks.len() < 20);

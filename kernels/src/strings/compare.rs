@@ -19,8 +19,7 @@ use crate::isa::{dispatch, plain};
 pub(crate) unsafe fn equal(a: &StrRef, b: &StrRef) -> bool {
     let len = a.len as usize;
     // SAFETY: the headers agree, so both have `len` bytes.
-    a.header() == b.header()
-        && (len <= 4 || unsafe { bytes_equal(a.ptr.add(4), b.ptr.add(4), len - 4) })
+    a.header() == b.header() && (len <= 4 || unsafe { bytes_equal(a.ptr.add(4), b.ptr.add(4), len - 4) })
 }
 
 /// # Safety

@@ -25,17 +25,12 @@ pub(super) fn count_chars(bytes: &[u8]) -> usize {
     let mut words = bytes.chunks_exact(8);
     let mut continuing = 0u32;
     for word in &mut words {
-        let word = u64::from_le_bytes([
-            word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7],
-        ]);
+        let word =
+            u64::from_le_bytes([word[0], word[1], word[2], word[3], word[4], word[5], word[6], word[7]]);
         // Bit 7 set and bit 6 clear.
         continuing += (word & !(word << 1) & CONTINUES).count_ones();
     }
-    let rest = words
-        .remainder()
-        .iter()
-        .filter(|&&b| b as i8 >= -64)
-        .count();
+    let rest = words.remainder().iter().filter(|&&b| b as i8 >= -64).count();
     (bytes.len() - words.remainder().len() - continuing as usize) + rest
 }
 

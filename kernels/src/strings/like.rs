@@ -88,16 +88,10 @@ impl LikePattern {
     /// Only for `ILIKE` patterns too large for a regular expression.
     pub fn new(pattern: &str, case_insensitive: bool) -> Result<LikePattern, LikeError> {
         if !case_insensitive {
-            return Ok(LikePattern {
-                matcher: compile(&tokens(pattern)),
-                folding: None,
-            });
+            return Ok(LikePattern { matcher: compile(&tokens(pattern)), folding: None });
         }
         let tokens = tokens(pattern);
-        let folding = Folding {
-            whole: regex(&tokens)?,
-            ascii_pattern: pattern.is_ascii(),
-        };
+        let folding = Folding { whole: regex(&tokens)?, ascii_pattern: pattern.is_ascii() };
         let lowered: Vec<Token> = tokens
             .into_iter()
             .map(|token| match token {
@@ -105,10 +99,7 @@ impl LikePattern {
                 Token::AnyChar | Token::AnyString => token,
             })
             .collect();
-        Ok(LikePattern {
-            matcher: compile(&lowered),
-            folding: Some(folding),
-        })
+        Ok(LikePattern { matcher: compile(&lowered), folding: Some(folding) })
     }
 
     /// Whether `text` matches. `scratch` is only written to.
@@ -123,9 +114,7 @@ impl LikePattern {
         }
         // SAFETY: strings of valid rows are UTF-8, and null rows hold the empty string or the bytes
         // of an Arrow array, which are UTF-8 too at every offset.
-        folding
-            .whole
-            .is_match(unsafe { std::str::from_utf8_unchecked(text) })
+        folding.whole.is_match(unsafe { std::str::from_utf8_unchecked(text) })
     }
 
     /// Whether `text` matches.
@@ -166,10 +155,7 @@ fn regex(tokens: &[Token]) -> Result<Regex, LikeError> {
 }
 
 fn compile(tokens: &[Token]) -> Matcher {
-    let mut segments: Vec<Segment> = tokens
-        .split(|t| *t == Token::AnyString)
-        .map(Segment::new)
-        .collect();
+    let mut segments: Vec<Segment> = tokens.split(|t| *t == Token::AnyString).map(Segment::new).collect();
     let anchored = segments.len() == 1;
     let Some(last) = segments.pop() else {
         return Matcher::Exact(Needle::new(b""));
@@ -177,10 +163,7 @@ fn compile(tokens: &[Token]) -> Matcher {
     if anchored {
         return match last.literal() {
             Some(bytes) => Matcher::Exact(Needle::new(bytes)),
-            None => Matcher::General(General {
-                first: last,
-                rest: None,
-            }),
+            None => Matcher::General(General { first: last, rest: None }),
         };
     }
     let first = segments.remove(0);
@@ -192,10 +175,7 @@ fn compile(tokens: &[Token]) -> Matcher {
             Matcher::Contains(Needle::new(only.literal().unwrap_or_default()))
         }
         _general => {
-            let rest = Some(Rest {
-                middle: segments,
-                last,
-            });
+            let rest = Some(Rest { middle: segments, last });
             Matcher::General(General { first, rest })
         }
     }
@@ -374,9 +354,8 @@ unsafe fn like(n: usize, a: *const StrRef, pattern: *const LikePattern, out: *mu
             let matcher = &pattern.matcher;
             return write_bits(n, out, |i| matcher.matches((*a.add(i)).bytes()));
         }
-        SCRATCH.with_borrow_mut(|scratch| {
-            write_bits(n, out, |i| pattern.matches((*a.add(i)).bytes(), scratch))
-        })
+        SCRATCH
+            .with_borrow_mut(|scratch| write_bits(n, out, |i| pattern.matches((*a.add(i)).bytes(), scratch)))
     }
 }
 
@@ -398,8 +377,7 @@ mod tests {
 
     #[test]
     fn escapes_and_corners() {
-        let like =
-            |text: &str, pattern: &str| LikePattern::new(pattern, false).unwrap().is_match(text);
+        let like = |text: &str, pattern: &str| LikePattern::new(pattern, false).unwrap().is_match(text);
         assert!(like("", "") && like("", "%") && like("", "%%") && !like("", "_"));
         assert!(like("a%b", r"a\%b") && !like("axb", r"a\%b"));
         assert!(like("a_", r"a\_") && !like("ab", r"a\_"));
@@ -408,24 +386,18 @@ mod tests {
         assert!(like("é", "_") && like("€😀", "__") && !like("€", "__"));
         assert!(like("a", "a%") && !like("a", "a%a") && like("aa", "a%a"));
         assert!(like("xabcabd", "%ab_%d") && like("aXbXc", "a_b_c"));
-        assert!(
-            like("PROMO BURNISHED", "PROMO%") && like("x special y requests", "%special%requests%")
-        );
+        assert!(like("PROMO BURNISHED", "PROMO%") && like("x special y requests", "%special%requests%"));
         assert!(!like("x requests y special", "%special%requests%"));
     }
 
     #[test]
     fn folding() {
-        let ilike =
-            |text: &str, pattern: &str| LikePattern::new(pattern, true).unwrap().is_match(text);
+        let ilike = |text: &str, pattern: &str| LikePattern::new(pattern, true).unwrap().is_match(text);
         assert!(ilike("ABC", "a_c") && ilike("abc", "A%") && !ilike("abd", "A_C"));
         assert!(ilike("\u{212A}elvin", "kel%") && ilike("K", "\u{212A}"));
         assert!(ilike("straße", "STRAßE") && !ilike("STRASSE", "straße"));
         assert!(
-            ilike("É", "é")
-                && ilike("Ünïcode X", "ÜNÏ%x")
-                && ilike("a.c", "A.C")
-                && !ilike("abc", "A.C")
+            ilike("É", "é") && ilike("Ünïcode X", "ÜNÏ%x") && ilike("a.c", "A.C") && !ilike("abc", "A.C")
         );
     }
 

@@ -79,11 +79,7 @@ unsafe fn load_offsets<O: Offset>(n: usize, offsets: *const O, data: *const u8, 
     // SAFETY: offsets has n + 1 entries that bound bytes of `data`. An empty array may come with a
     // null `data`; then every string is empty and gets a pointer that is not null.
     unsafe {
-        let data = if data.is_null() {
-            StrRef::EMPTY.ptr
-        } else {
-            data
-        };
+        let data = if data.is_null() { StrRef::EMPTY.ptr } else { data };
         let mut start = if n > 0 { (*offsets).at() } else { 0 };
         for i in 0..n {
             let end = (*offsets.add(i + 1)).at();
@@ -124,25 +120,13 @@ unsafe fn load_view(
                 let prefix = (view >> 32) as u32;
                 if len <= INLINE {
                     // Arrow zeroes the bytes behind a short string, but not everyone else does.
-                    let keep = if len >= 4 {
-                        u32::MAX
-                    } else {
-                        (1 << (len * 8)) - 1
-                    };
+                    let keep = if len >= 4 { u32::MAX } else { (1 << (len * 8)) - 1 };
                     let prefix = (prefix & keep).to_le_bytes();
-                    StrRef {
-                        len,
-                        prefix,
-                        ptr: at.cast::<u8>().add(4),
-                    }
+                    StrRef { len, prefix, ptr: at.cast::<u8>().add(4) }
                 } else {
                     let buffer = *buffers.add((view >> 64) as u32 as usize);
                     let ptr = buffer.add((view >> 96) as usize);
-                    StrRef {
-                        len,
-                        prefix: prefix.to_le_bytes(),
-                        ptr,
-                    }
+                    StrRef { len, prefix: prefix.to_le_bytes(), ptr }
                 }
             } else {
                 StrRef::EMPTY
@@ -179,11 +163,7 @@ unsafe fn load_dict<K: Key>(
         // SAFETY: keys and out have n rows, and the table is read below its length only.
         unsafe {
             let key = (*keys.add(i)).at();
-            *out.add(i) = if key < table_len {
-                *table.add(key)
-            } else {
-                StrRef::EMPTY
-            };
+            *out.add(i) = if key < table_len { *table.add(key) } else { StrRef::EMPTY };
         }
     }
 }

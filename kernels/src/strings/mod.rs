@@ -40,11 +40,7 @@ static NOTHING: [u8; 8] = [0; 8];
 
 impl StrRef {
     /// The empty string.
-    pub const EMPTY: StrRef = StrRef {
-        len: 0,
-        prefix: [0; 4],
-        ptr: NOTHING.as_ptr(),
-    };
+    pub const EMPTY: StrRef = StrRef { len: 0, prefix: [0; 4], ptr: NOTHING.as_ptr() };
 
     /// A reference to `bytes`, which the caller keeps alive. Arrow strings are at most `u32::MAX`
     /// bytes long; a longer one is cut.
@@ -113,12 +109,10 @@ unsafe fn load_prefix(ptr: *const u8, len: u32) -> [u8; 4] {
 pub(crate) unsafe fn bytes_equal(a: *const u8, b: *const u8, len: usize) -> bool {
     // SAFETY: every read lies below len.
     unsafe {
-        let at64 = |at: usize| {
-            a.add(at).cast::<u64>().read_unaligned() ^ b.add(at).cast::<u64>().read_unaligned()
-        };
-        let at32 = |at: usize| {
-            a.add(at).cast::<u32>().read_unaligned() ^ b.add(at).cast::<u32>().read_unaligned()
-        };
+        let at64 =
+            |at: usize| a.add(at).cast::<u64>().read_unaligned() ^ b.add(at).cast::<u64>().read_unaligned();
+        let at32 =
+            |at: usize| a.add(at).cast::<u32>().read_unaligned() ^ b.add(at).cast::<u32>().read_unaligned();
         match len {
             0 => true,
             1 => *a == *b,
@@ -199,10 +193,7 @@ mod tests {
             for at in 0..len {
                 let mut b = a.clone();
                 b[at] ^= 0x80;
-                assert!(
-                    !unsafe { bytes_equal(a.as_ptr(), b.as_ptr(), len) },
-                    "{len} {at}"
-                );
+                assert!(!unsafe { bytes_equal(a.as_ptr(), b.as_ptr(), len) }, "{len} {at}");
             }
         }
     }

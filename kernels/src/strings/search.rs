@@ -14,9 +14,7 @@ pub struct Needle {
 impl Needle {
     /// Prepares `needle`.
     pub fn new(needle: &[u8]) -> Needle {
-        Needle {
-            finder: Finder::new(needle).into_owned(),
-        }
+        Needle { finder: Finder::new(needle).into_owned() }
     }
 
     /// The needle's bytes.
@@ -47,11 +45,7 @@ impl Needle {
     /// Where the needle first occurs in `haystack`.
     #[inline]
     pub fn find(&self, haystack: &[u8]) -> Option<usize> {
-        if self.bytes().len() > haystack.len() {
-            None
-        } else {
-            self.finder.find(haystack)
-        }
+        if self.bytes().len() > haystack.len() { None } else { self.finder.find(haystack) }
     }
 }
 

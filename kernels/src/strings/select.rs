@@ -52,11 +52,7 @@ unsafe fn hash(n: usize, a: *const StrRef, out: *mut u64) {
     }
 }
 
-const SECRET: [u64; 3] = [
-    0xA076_1D64_78BD_642F,
-    0xE703_7ED1_A0B4_28DB,
-    0x8EBC_6AF0_9C88_C6E3,
-];
+const SECRET: [u64; 3] = [0xA076_1D64_78BD_642F, 0xE703_7ED1_A0B4_28DB, 0x8EBC_6AF0_9C88_C6E3];
 
 /// Both halves of the 128-bit product, folded: every input bit reaches every output bit.
 #[inline(always)]
@@ -81,24 +77,15 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
             bytes[at + 7],
         ])
     };
-    let half = |at: usize| {
-        u64::from(u32::from_le_bytes([
-            bytes[at],
-            bytes[at + 1],
-            bytes[at + 2],
-            bytes[at + 3],
-        ]))
-    };
+    let half =
+        |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
     let len = bytes.len();
     let mut seed = SECRET[0];
     let (a, b) = match len {
         0 => (0, 0),
         1..=3 => {
             let (first, middle, last) = (bytes[0], bytes[len / 2], bytes[len - 1]);
-            (
-                u64::from(first) << 16 | u64::from(middle) << 8 | u64::from(last),
-                0,
-            )
+            (u64::from(first) << 16 | u64::from(middle) << 8 | u64::from(last), 0)
         }
         4..=7 => (half(0), half(len - 4)),
         8..=16 => (word(0), word(len - 8)),
@@ -152,19 +139,12 @@ mod tests {
                 let mut changed = base.clone();
                 changed[bit / 8] ^= 1 << (bit % 8);
                 count += 1;
-                assert!(
-                    seen.insert(hash_bytes(&changed)),
-                    "collision at {len}, {bit}"
-                );
+                assert!(seen.insert(hash_bytes(&changed)), "collision at {len}, {bit}");
                 assert_eq!(hash_bytes(&changed), hash_bytes(&changed.clone()));
             }
         }
         let low: HashSet<u64> = seen.iter().map(|h| h & 0xF_FFFF).collect();
-        assert!(
-            low.len() as f64 > f64::from(count) * 0.98,
-            "{} of {count}",
-            low.len()
-        );
+        assert!(low.len() as f64 > f64::from(count) * 0.98, "{} of {count}", low.len());
         let mut out = [0u64; 1];
         unsafe { rt_str_hash(1, &StrRef::new(b"abc"), out.as_mut_ptr()) };
         assert_eq!(out[0], hash_bytes(b"abc"));

@@ -40,12 +40,7 @@ impl StrSet {
             slots[at] = entry;
             taken[at] = true;
         }
-        StrSet {
-            slots,
-            taken,
-            shift,
-            _bytes: bytes,
-        }
+        StrSet { slots, taken, shift, _bytes: bytes }
     }
 
     /// Whether the set has `string`.
@@ -71,13 +66,7 @@ fn slot(string: &StrRef, shift: u32) -> usize {
     let mut word = string.header();
     if string.len > 4 {
         // SAFETY: the last four bytes of a string of more than four.
-        let tail = unsafe {
-            string
-                .ptr
-                .add(string.len as usize - 4)
-                .cast::<[u8; 4]>()
-                .read()
-        };
+        let tail = unsafe { string.ptr.add(string.len as usize - 4).cast::<[u8; 4]>().read() };
         word ^= u64::from(u32::from_le_bytes(tail)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
     word ^= word >> 29;

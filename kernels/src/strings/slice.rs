@@ -89,11 +89,7 @@ unsafe fn substr(
             let string = &*a.add(i);
             let bytes = string.bytes();
             let from = *start.add(i);
-            let count = if count.is_null() {
-                i64::MAX
-            } else {
-                *count.add(i)
-            };
+            let count = if count.is_null() { i64::MAX } else { *count.add(i) };
             if count < 0 || from == i64::MIN {
                 if status == 0 && bit_or_all(active, i) {
                     status = i as i64 + 1;
@@ -156,11 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn number() -> impl Strategy<Value = i64> {
-        prop_oneof![
-            -3i64..20,
-            -80i64..80,
-            prop::sample::select(vec![i64::MIN, i64::MIN + 1, i64::MAX]),
-        ]
+        prop_oneof![-3i64..20, -80i64..80, prop::sample::select(vec![i64::MIN, i64::MIN + 1, i64::MAX]),]
     }
 
     fn substr_of(s: &str, start: i64, count: Option<i64>) -> Option<String> {

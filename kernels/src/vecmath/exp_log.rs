@@ -55,10 +55,7 @@ pub(super) fn exp_of_sum(x: f64, tail: f64) -> f64 {
     let (one, error) = fast_two_sum(1.0, r);
     let value = one + (error + (square + c * (one + square)));
     // 2^k as the product of two powers that are normal numbers. `+ 4096` makes the halving unsigned.
-    let biased = shifted
-        .to_bits()
-        .wrapping_sub(ROUND.to_bits())
-        .wrapping_add(4096);
+    let biased = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(4096);
     let half = (biased >> 1).wrapping_sub(2048);
     let rest = biased.wrapping_sub(4096).wrapping_sub(half);
     let power = |k: u64| f64::from_bits(k.wrapping_add(1023) << 52);
@@ -118,11 +115,7 @@ pub(super) fn special_ln_1p(x: f64) -> bool {
 #[inline(always)]
 fn patch(x: f64, value: f64) -> f64 {
     let edge = if x == 0.0 { f64::NEG_INFINITY } else { x + x };
-    if x > 0.0 && x < f64::INFINITY {
-        value
-    } else {
-        edge
-    }
+    if x > 0.0 && x < f64::INFINITY { value } else { edge }
 }
 
 #[inline(always)]
@@ -163,10 +156,7 @@ pub(super) fn log10(x: f64) -> f64 {
     const SCALE: (f64, f64) = (bits(0x3fdbcb7b00000000), bits(0x3e5526e50e32a6ab));
     const LOG10_2: (f64, f64) = (bits(0x3fd34413509f7800), bits(0x3d1fef311f12b358));
     let (k, f) = split_exponent(x);
-    patch(
-        x,
-        scaled(log_high_low(f), SCALE, k * LOG10_2.0, k * LOG10_2.1),
-    )
+    patch(x, scaled(log_high_low(f), SCALE, k * LOG10_2.0, k * LOG10_2.1))
 }
 
 /// ln(1 + x): the rounding error of `1 + x` is carried along as a correction of `f`.
@@ -176,8 +166,7 @@ pub(super) fn ln_1p(x: f64) -> f64 {
     let (k, f) = split_exponent(sum);
     // Without an exponent to take off, x itself is f, exactly.
     let near = k == 0.0;
-    let scale =
-        f64::from_bits((1023 << 52) - ((k + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) << 52));
+    let scale = f64::from_bits((1023 << 52) - ((k + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) << 52));
     // For large x what was lost vanishes, and its scale is no normal number any more.
     let f_low = if near || k > 100.0 { 0.0 } else { lost * scale };
     let f = if near { x } else { f };
@@ -188,9 +177,5 @@ pub(super) fn ln_1p(x: f64) -> f64 {
     // The sum above loses the sign of -0 and nothing else of tiny arguments.
     let value = if x.abs() < 1e-300 { x } else { value };
     let edge = if x == -1.0 { f64::NEG_INFINITY } else { x + x };
-    if x > -1.0 && x < f64::INFINITY {
-        value
-    } else {
-        edge
-    }
+    if x > -1.0 && x < f64::INFINITY { value } else { edge }
 }

@@ -46,12 +46,8 @@ unsafe fn map<T: Copy>(
 ) {
     let padded = n.next_multiple_of(8);
     // SAFETY: the caller's promise.
-    let (x, out) = unsafe {
-        (
-            std::slice::from_raw_parts(x, padded),
-            std::slice::from_raw_parts_mut(out, padded),
-        )
-    };
+    let (x, out) =
+        unsafe { (std::slice::from_raw_parts(x, padded), std::slice::from_raw_parts_mut(out, padded)) };
     let mut any = 0u64;
     for (x, out) in x.iter().zip(out.iter_mut()) {
         any |= u64::from(special(*x));

@@ -34,16 +34,8 @@ const INTEGERS: f64 = 2_251_799_813_685_248.0; // 2^51
 #[inline(always)]
 pub(super) fn special(x: f64, y: f64) -> bool {
     let exact_integer = y.abs() < INTEGERS && (y + ROUND) - ROUND == y;
-    let base = if x > 0.0 {
-        x < f64::INFINITY
-    } else {
-        x > f64::NEG_INFINITY && exact_integer
-    };
-    let base = if x == 0.0 {
-        y > 0.0 && y.abs() < INTEGERS
-    } else {
-        base
-    };
+    let base = if x > 0.0 { x < f64::INFINITY } else { x > f64::NEG_INFINITY && exact_integer };
+    let base = if x == 0.0 { y > 0.0 && y.abs() < INTEGERS } else { base };
     // NaN fails one of the comparisons.
     !(base && y.abs() <= 1e18)
 }

@@ -83,11 +83,7 @@ fn angle(random: &mut Random) -> f64 {
         4 => {
             // Next to a multiple of pi/4, where cancellation is worst.
             let near = random.between(0.0, 1_300_000.0).floor() * std::f64::consts::FRAC_PI_4;
-            f64::from_bits(
-                near.to_bits()
-                    .wrapping_add(random.next() % 5)
-                    .wrapping_sub(2),
-            )
+            f64::from_bits(near.to_bits().wrapping_add(random.next() % 5).wrapping_sub(2))
         }
         _ => random.magnitude(-1070, 40),
     }
@@ -174,10 +170,7 @@ fn bits_of(values: &[f64]) -> Vec<u64> {
 /// Chunks of random arguments per function: 1.5 million rows by default;
 /// `FUSELINE_VECMATH_CHUNKS` asks for more.
 fn chunks() -> usize {
-    std::env::var("FUSELINE_VECMATH_CHUNKS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(1500)
+    std::env::var("FUSELINE_VECMATH_CHUNKS").ok().and_then(|s| s.parse().ok()).unwrap_or(1500)
 }
 
 #[test]
@@ -190,12 +183,7 @@ fn within_one_ulp_of_libm_and_equal_on_all_levels() {
             let base = run((function.at)(Level::Base), &x);
             for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
                 let got = run((function.at)(level), &x);
-                assert_eq!(
-                    bits_of(&got),
-                    bits_of(&base),
-                    "{} on {level:?}",
-                    function.name
-                );
+                assert_eq!(bits_of(&got), bits_of(&base), "{} on {level:?}", function.name);
             }
             for (&x, &got) in x.iter().zip(&base) {
                 let distance = ulps(got, (function.exact)(x));
@@ -206,10 +194,7 @@ fn within_one_ulp_of_libm_and_equal_on_all_levels() {
             }
         }
         let rows = chunks() * CHUNK;
-        println!(
-            "{}: {worst} ulp at {at:e}, {off} of {rows} rows differ",
-            function.name
-        );
+        println!("{}: {worst} ulp at {at:e}, {off} of {rows} rows differ", function.name);
         assert!(
             worst <= 1,
             "{}({at:e}) is {worst} ulp away: {:e} for {:e}",
@@ -226,19 +211,13 @@ fn f32_within_one_ulp_of_libm() {
         let mut random = Random(0x1234_5678_9ABC_DEF1);
         let (mut worst, mut at) = (0, 0.0);
         for _ in 0..chunks() / 2 {
-            let x: Vec<f32> = (0..CHUNK)
-                .map(|_| (function.sample)(&mut random) as f32)
-                .collect();
+            let x: Vec<f32> = (0..CHUNK).map(|_| (function.sample)(&mut random) as f32).collect();
             let mut base = vec![0f32; CHUNK];
             unsafe { (function.at32)(Level::Base)(CHUNK, x.as_ptr(), base.as_mut_ptr()) };
             for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
                 let mut got = vec![0f32; CHUNK];
                 unsafe { (function.at32)(level)(CHUNK, x.as_ptr(), got.as_mut_ptr()) };
-                assert!(
-                    got.iter()
-                        .zip(&base)
-                        .all(|(a, b)| a.to_bits() == b.to_bits())
-                );
+                assert!(got.iter().zip(&base).all(|(a, b)| a.to_bits() == b.to_bits()));
             }
             for (&x, &got) in x.iter().zip(&base) {
                 let distance = ulps32(got, (function.exact32)(x));
@@ -248,11 +227,7 @@ fn f32_within_one_ulp_of_libm() {
             }
         }
         println!("{} f32: {worst} ulp at {at:e}", function.name);
-        assert!(
-            worst <= 1,
-            "{} f32 of {at:e} is {worst} ulp away",
-            function.name
-        );
+        assert!(worst <= 1, "{} f32 of {at:e} is {worst} ulp away", function.name);
     }
 }
 
@@ -261,14 +236,8 @@ fn power_arguments(random: &mut Random) -> (f64, f64) {
         0 => (random.between(0.0, 100.0), random.between(-10.0, 10.0)),
         1 => (positive(random), random.magnitude(-12, 12)),
         2 => (1.0 + random.magnitude(-40, -1), random.magnitude(0, 50)),
-        3 => (
-            random.magnitude(-30, 30),
-            random.between(-30.0, 30.0).round(),
-        ),
-        4 => (
-            random.between(0.0, 1e6).round(),
-            random.between(0.0, 8.0).round(),
-        ),
+        3 => (random.magnitude(-30, 30), random.between(-30.0, 30.0).round()),
+        4 => (random.between(0.0, 1e6).round(), random.between(0.0, 8.0).round()),
         5 => (random.magnitude(-300, 300), random.magnitude(-3, 4)),
         6 => {
             // Results near both ends of the range, where the error of the logarithm is largest.
@@ -297,33 +266,15 @@ fn pow_within_one_ulp_of_libm() {
                 (worst, at) = (distance, (x[i], y[i]));
             }
         }
-        let narrow: (Vec<f32>, Vec<f32>) = x
-            .iter()
-            .zip(&y)
-            .map(|(&x, &y)| (x as f32, y as f32))
-            .unzip();
+        let narrow: (Vec<f32>, Vec<f32>) = x.iter().zip(&y).map(|(&x, &y)| (x as f32, y as f32)).unzip();
         let mut out = vec![0f32; CHUNK];
-        unsafe {
-            rt_pow_f32_fast(
-                CHUNK,
-                narrow.0.as_ptr(),
-                narrow.1.as_ptr(),
-                out.as_mut_ptr(),
-            )
-        };
+        unsafe { rt_pow_f32_fast(CHUNK, narrow.0.as_ptr(), narrow.1.as_ptr(), out.as_mut_ptr()) };
         for i in 0..CHUNK {
             let (x, y) = (narrow.0[i], narrow.1[i]);
-            assert!(
-                ulps32(out[i], x.powf(y)) <= 1,
-                "{x:e} ^ {y:e} is {:e}",
-                out[i]
-            );
+            assert!(ulps32(out[i], x.powf(y)) <= 1, "{x:e} ^ {y:e} is {:e}", out[i]);
         }
     }
-    println!(
-        "pow: {worst} ulp at {at:?}, {off} of {} rows differ",
-        chunks() * CHUNK
-    );
+    println!("pow: {worst} ulp at {at:?}, {off} of {} rows differ", chunks() * CHUNK);
     assert!(worst <= 1, "{} ^ {} is {worst} ulp away", at.0, at.1);
 }
 
@@ -377,11 +328,7 @@ fn edges() -> Vec<f64> {
 
 /// Not finite or zero: then libm's bits, NaN payload and sign included.
 fn same_edge(got: f64, want: f64) -> bool {
-    if want.is_finite() && want != 0.0 {
-        ulps(got, want) <= 1
-    } else {
-        got.to_bits() == want.to_bits()
-    }
+    if want.is_finite() && want != 0.0 { ulps(got, want) <= 1 } else { got.to_bits() == want.to_bits() }
 }
 
 #[test]
@@ -429,24 +376,12 @@ fn exact_where_representable() {
         assert_eq!(one(rt_tan_f64_fast, zero).to_bits(), zero.to_bits());
     }
     for k in 0..=22 {
-        assert_eq!(
-            one(rt_log10_f64_fast, 10f64.powi(k)),
-            f64::from(k),
-            "log10(1e{k})"
-        );
+        assert_eq!(one(rt_log10_f64_fast, 10f64.powi(k)), f64::from(k), "log10(1e{k})");
     }
     for k in -1074..1024 {
-        let power = if k < -1022 {
-            f64::from_bits(1 << (k + 1074))
-        } else {
-            2f64.powi(k)
-        };
+        let power = if k < -1022 { f64::from_bits(1 << (k + 1074)) } else { 2f64.powi(k) };
         assert_eq!(one(rt_log2_f64_fast, power), f64::from(k), "log2(2^{k})");
-        assert_eq!(
-            run2(rt_pow_f64_fast, &[2.0], &[f64::from(k)])[0],
-            power,
-            "2^{k}"
-        );
+        assert_eq!(run2(rt_pow_f64_fast, &[2.0], &[f64::from(k)])[0], power, "2^{k}");
     }
     let mut random = Random(7);
     for _ in 0..20_000 {
@@ -454,14 +389,8 @@ fn exact_where_representable() {
         assert_eq!(run2(rt_pow_f64_fast, &[x], &[1.0])[0], x);
         assert_eq!(run2(rt_pow_f64_fast, &[x], &[0.0])[0], 1.0);
         // Small integers: the power fits 53 bits.
-        let (base, power) = (
-            random.between(-300.0, 300.0).round(),
-            (random.next() % 7) as i32,
-        );
-        assert_eq!(
-            run2(rt_pow_f64_fast, &[base], &[f64::from(power)])[0],
-            base.powi(power)
-        );
+        let (base, power) = (random.between(-300.0, 300.0).round(), (random.next() % 7) as i32);
+        assert_eq!(run2(rt_pow_f64_fast, &[base], &[f64::from(power)])[0], base.powi(power));
     }
 }
 
