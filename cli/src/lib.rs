@@ -1,1 +1,123 @@
-//! placeholder
+//! The `fuseline` command: SQL from arguments, files, standard input or a shell; results as tables,
+//! CSV, JSON, Markdown, Parquet or Arrow.
+//!
+//! It is a library so that two programs are the same: the binary that cargo builds, and the console
+//! script of the Python package, which calls [`main`] with Python's arguments.
+//!
+//! `args` parses the command line, `runner` runs one statement at a time and can be interrupted,
+//! `output` writes results, `repl` is the shell, `complete` knows where a typed statement ends.
+
+mod args;
+mod complete;
+mod error;
+mod output;
+mod progress;
+mod repl;
+mod runner;
+mod script;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use fuseline::Session;
+
+use crate::args::{Format, Options, Source};
+use crate::error::CliError;
+use crate::output::Destination;
+use crate::runner::Runner;
+
+/// Runs the command line `args`, the program's name first, and returns the exit code: 0, 1 for a
+/// query error, 2 for wrong usage, 130 after Ctrl-C. Never panics and never calls `exit`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let (options, sources) = match args::parse(args) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help and version are "errors" to the parser, with exit code 0 and standard output.
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    match run(&options, sources) {
+        Ok(()) => 0,
+        Err(error) => {
+            report(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Prints the one message of an error. A failure to print it has nobody to be told to.
+fn report(error: &CliError) {
+    match error {
+        CliError::BrokenPipe => {}
+        CliError::Query(_) | CliError::Usage(_) | CliError::Interrupted => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+        }
+    }
+}
+
+fn run(options: &Options, mut sources: Vec<Source>) -> Result<(), CliError> {
+    let shell = sources.is_empty() && io::stdin().is_terminal() && options.output.is_none();
+    if shell && !io::stdout().is_terminal() {
+        return Err(CliError::Usage(
+            "no SQL was given (see fuseline --help)".to_string(),
+        ));
+    }
+    if sources.is_empty() && !shell {
+        sources.push(Source::Stdin);
+    }
+    if options.format.is_binary() && options.output.is_none() && io::stdout().is_terminal() {
+        return Err(CliError::Usage(format!(
+            "{} is binary and not for a terminal: write it to a file with -o, or to a pipe",
+            match options.format {
+                Format::Parquet => "parquet",
+                Format::Arrow
+                | Format::Table
+                | Format::Csv
+                | Format::Tsv
+                | Format::Json
+                | Format::Jsonl
+                | Format::Markdown => "arrow",
+            }
+        )));
+    }
+    let session = session(options)?;
+    let mut runner = Runner::new(session, options)?;
+    let result = if shell {
+        repl::run(&mut runner)
+    } else {
+        run_sources(&mut runner, options, &sources)
+    };
+    runner.shut_down();
+    result
+}
+
+fn session(options: &Options) -> Result<Session, CliError> {
+    let mut builder = Session::builder();
+    if let Some(threads) = options.threads {
+        builder = builder.threads(usize::from(threads));
+    }
+    if let Some(bytes) = options.memory_limit {
+        builder = builder.memory_limit(bytes);
+    }
+    for (key, value) in &options.settings {
+        builder = builder.set(key, value);
+    }
+    // A session is built from the options alone, so what fails here is an option.
+    builder.build().map_err(|e| CliError::Usage(e.to_string()))
+}
+
+fn run_sources(runner: &mut Runner, options: &Options, sources: &[Source]) -> Result<(), CliError> {
+    let mut destination = match &options.output {
+        Some(path) => Destination::file(path)?,
+        None => Destination::stdout(),
+    };
+    for source in sources {
+        for statement in script::statements(runner.session(), source)? {
+            destination = runner
+                .run(&statement.sql, destination)
+                .map_err(|error| statement.place(error))?;
+        }
+    }
+    destination.commit()
+}

@@ -1,0 +1,303 @@
+//! Runs one statement: plans and executes it on the runtime's threads, and writes the batches as
+//! they arrive, while it listens for Ctrl-C and draws the progress bar.
+//!
+//! The query runs in a task of its own, and this thread only waits. So Ctrl-C is answered at once
+//! whatever the query is doing, and a panic inside a query becomes an error message.
+
+use std::any::Any;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
+use fuseline::{Query, Session, StatementKind};
+use futures::StreamExt;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::args::{Format, Options};
+use crate::error::CliError;
+use crate::output::{self, Destination, Limits, Sink};
+use crate::progress::Bar;
+
+/// Batches that may wait to be written. Small: a result is produced no faster than it is written.
+const QUEUE: usize = 4;
+/// How often the progress bar moves.
+const TICK: Duration = Duration::from_millis(100);
+/// How long an interrupted query may take to put its temporary files away.
+const GRACE: Duration = Duration::from_millis(300);
+/// Rows of a table on a terminal.
+const TERMINAL_ROWS: usize = 40;
+
+/// What a query's task sends.
+enum Event {
+    /// The statement is planned and starts to run.
+    Started(Arc<Query>),
+    /// Some rows.
+    Rows(RecordBatch),
+}
+
+/// Runs statements in one session.
+pub struct Runner {
+    session: Session,
+    runtime: Runtime,
+    /// Counts the Ctrl-C signals of the process.
+    interrupts: watch::Receiver<u64>,
+    /// How results are written.
+    pub format: Format,
+    /// Whether the time of each statement is printed.
+    pub timing: bool,
+    max_rows: Option<usize>,
+    /// Results written so far.
+    results: usize,
+}
+
+impl Runner {
+    /// Starts the threads.
+    pub fn new(session: Session, options: &Options) -> Result<Runner, CliError> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().thread_name("fuseline");
+        if let Some(threads) = options.threads {
+            builder.worker_threads(usize::from(threads));
+        }
+        let runtime = builder
+            .build()
+            .map_err(|e| CliError::Query(format!("cannot start threads: {e}")))?;
+        let (count, interrupts) = watch::channel(0);
+        runtime.spawn(async move {
+            // From the first call on, Ctrl-C no longer ends the process.
+            while tokio::signal::ctrl_c().await.is_ok() {
+                count.send_modify(|n| *n += 1);
+            }
+        });
+        Ok(Runner {
+            session,
+            runtime,
+            interrupts,
+            format: options.format,
+            timing: options.timing,
+            max_rows: options.max_rows,
+            results: 0,
+        })
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Forgets signals that came while nothing ran. The shell calls this before each statement; a
+    /// script does not, so that Ctrl-C between two of its statements ends it.
+    pub fn forget_interrupts(&mut self) {
+        self.interrupts.mark_unchanged();
+    }
+
+    /// Runs one statement and writes its result to `destination`, which comes back unless something
+    /// failed.
+    pub fn run(&mut self, sql: &str, destination: Destination) -> Result<Destination, CliError> {
+        let started = Instant::now();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let task = self
+            .runtime
+            .spawn(query_task(self.session.clone(), sql.to_string(), sender));
+        let mut statement = Running {
+            task,
+            receiver,
+            interrupts: self.interrupts.clone(),
+            bar: Bar::new(),
+            query: None,
+        };
+        let result = self.write_result(&mut statement, destination);
+        statement.bar.clear();
+        if result.is_err() {
+            // Also after a failed write: nobody reads the rest of the result.
+            statement.task.abort();
+            self.runtime.block_on(async {
+                let _ = tokio::time::timeout(GRACE, &mut statement.task).await;
+            });
+        }
+        let destination = result?;
+        if self.timing {
+            let seconds = started.elapsed().as_secs_f64();
+            let _ = writeln!(io::stderr(), "Time: {seconds:.3} s");
+        }
+        Ok(destination)
+    }
+
+    fn write_result(
+        &mut self,
+        statement: &mut Running,
+        destination: Destination,
+    ) -> Result<Destination, CliError> {
+        let Some(Event::Started(query)) = self.runtime.block_on(statement.next())? else {
+            // The task ended without an error before it started anything.
+            return Ok(destination);
+        };
+        let kind = query.kind();
+        let schema = query.schema();
+        statement.query = Some(query);
+        match kind {
+            StatementKind::Command if is_row_count(&schema) || schema.fields().is_empty() => {
+                self.run_command(statement, &schema)?;
+                return Ok(destination);
+            }
+            StatementKind::Command | StatementKind::Query | StatementKind::Explain => {}
+        }
+        if self.format.is_binary() && self.results > 0 {
+            return Err(CliError::Usage(
+                "a parquet or arrow file holds one result, and this is the second query"
+                    .to_string(),
+            ));
+        }
+        self.results += 1;
+        let plan = match kind {
+            StatementKind::Explain => true,
+            StatementKind::Query | StatementKind::Command => false,
+        };
+        let limits = self.limits(&destination);
+        // Without limits every row is printed, so what lies between bar and rows must be clean.
+        let prints_while_running = destination.is_terminal();
+        let mut sink = output::sink(self.format, schema, plan, limits, destination)?;
+        let buffered = self.format == Format::Table && limits.rows.is_some();
+        while let Some(event) = self.runtime.block_on(statement.next())? {
+            match event {
+                Event::Started(_) => {}
+                Event::Rows(batch) => {
+                    if prints_while_running && !buffered && batch.num_rows() > 0 {
+                        statement.bar.clear();
+                    }
+                    sink.write(&batch)?;
+                }
+            }
+        }
+        statement.bar.clear();
+        let mut destination = sink.finish()?;
+        destination.flush_all()?;
+        Ok(destination)
+    }
+
+    /// Runs a statement without a result, and tells a person how many rows it wrote.
+    fn run_command(&self, statement: &mut Running, schema: &SchemaRef) -> Result<(), CliError> {
+        let mut rows: Option<u64> = None;
+        while let Some(event) = self.runtime.block_on(statement.next())? {
+            match event {
+                Event::Started(_) => {}
+                Event::Rows(batch) if is_row_count(schema) => {
+                    let counts = batch.column(0).as_primitive::<UInt64Type>();
+                    let sum: u64 = counts.iter().flatten().sum();
+                    rows = Some(rows.unwrap_or(0) + sum);
+                }
+                Event::Rows(_) => {}
+            }
+        }
+        statement.bar.clear();
+        if let Some(rows) = rows
+            && io::stderr().is_terminal()
+        {
+            let unit = if rows == 1 { "row" } else { "rows" };
+            let _ = writeln!(io::stderr(), "{rows} {unit} written");
+        }
+        Ok(())
+    }
+
+    fn limits(&self, destination: &Destination) -> Limits {
+        let terminal = destination.is_terminal();
+        let rows = match self.max_rows {
+            Some(0) => None,
+            Some(rows) => Some(rows),
+            None => terminal.then_some(TERMINAL_ROWS),
+        };
+        let width = if terminal {
+            terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+        } else {
+            None
+        };
+        Limits { rows, width }
+    }
+
+    /// Runs a piece of asynchronous work that is not a statement.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Stops the threads without waiting for a query that does not hear.
+    pub fn shut_down(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// COPY and INSERT give one column with the number of rows they wrote.
+fn is_row_count(schema: &SchemaRef) -> bool {
+    match schema.fields().as_ref() {
+        [field] => field.name() == "count" && field.data_type() == &DataType::UInt64,
+        _ => false,
+    }
+}
+
+/// A statement that runs in its task.
+struct Running {
+    task: JoinHandle<Result<(), fuseline::Error>>,
+    receiver: mpsc::Receiver<Event>,
+    interrupts: watch::Receiver<u64>,
+    bar: Bar,
+    query: Option<Arc<Query>>,
+}
+
+impl Running {
+    /// The next event; none at the end; the error when the statement failed or was interrupted.
+    async fn next(&mut self) -> Result<Option<Event>, CliError> {
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.interrupts.changed() => {
+                    if changed.is_ok() {
+                        return Err(CliError::Interrupted);
+                    }
+                }
+                event = self.receiver.recv() => {
+                    if let Some(event) = event {
+                        return Ok(Some(event));
+                    }
+                    return match (&mut self.task).await {
+                        Ok(result) => result.map(|()| None).map_err(CliError::from),
+                        Err(error) if error.is_panic() => Err(panic_error(error.into_panic())),
+                        Err(_) => Err(CliError::Interrupted),
+                    };
+                }
+                () = tokio::time::sleep(TICK) => {
+                    self.bar.tick(self.query.as_ref().map(|query| query.progress()));
+                }
+            }
+        }
+    }
+}
+
+fn panic_error(panic: Box<dyn Any + Send>) -> CliError {
+    let message = match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text.as_str(),
+        (None, Some(text)) => text,
+        (None, None) => "no message",
+    };
+    CliError::Query(format!("internal error: {message}"))
+}
+
+async fn query_task(
+    session: Session,
+    sql: String,
+    sender: mpsc::Sender<Event>,
+) -> Result<(), fuseline::Error> {
+    let query = Arc::new(session.sql(&sql).await?);
+    if sender.send(Event::Started(query.clone())).await.is_err() {
+        return Ok(());
+    }
+    let mut stream = query.stream().await?;
+    while let Some(batch) = stream.next().await {
+        if sender.send(Event::Rows(batch?)).await.is_err() {
+            // Whoever wrote the result has stopped.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
