@@ -37,6 +37,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             return error.exit_code();
         }
     };
+    // A panic in a query becomes an error message (see `runner`); the default hook would print a
+    // second one. Whoever looks for a fault sets RUST_BACKTRACE and sees all of it.
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     match run(&options, sources) {
         Ok(()) => 0,
         Err(error) => {

@@ -1,11 +1,13 @@
 //! Runs one statement: plans and executes it on the runtime's threads, and writes the batches as
 //! they arrive, while it listens for Ctrl-C and draws the progress bar.
 //!
-//! The query runs in a task of its own, and this thread only waits. So Ctrl-C is answered at once
-//! whatever the query is doing, and a panic inside a query becomes an error message.
+//! The query runs in a task of its own, and this thread only waits, on timers and signals of its
+//! own: those of the query's threads are looked at only when a thread is idle. So Ctrl-C is answered
+//! at once whatever the query is doing, and a panic inside a query becomes an error message.
 
 use std::any::Any;
 use std::io::{self, IsTerminal, Write};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,7 @@ use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
 use fuseline::{Query, Session, StatementKind};
 use futures::StreamExt;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::args::{Format, Options};
@@ -42,9 +44,12 @@ enum Event {
 /// Runs statements in one session.
 pub struct Runner {
     session: Session,
-    runtime: Runtime,
-    /// Counts the Ctrl-C signals of the process.
-    interrupts: watch::Receiver<u64>,
+    /// Where queries run.
+    workers: Runtime,
+    /// Where this thread waits.
+    waiter: Runtime,
+    /// Ends at the next Ctrl-C.
+    interrupt: Interrupt,
     /// How results are written.
     pub format: Format,
     /// Whether the time of each statement is printed.
@@ -62,20 +67,17 @@ impl Runner {
         if let Some(threads) = options.threads {
             builder.worker_threads(usize::from(threads));
         }
-        let runtime = builder
+        let fail = |e: io::Error| CliError::Query(format!("cannot start threads: {e}"));
+        let workers = builder.build().map_err(fail)?;
+        let waiter = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
             .build()
-            .map_err(|e| CliError::Query(format!("cannot start threads: {e}")))?;
-        let (count, interrupts) = watch::channel(0);
-        runtime.spawn(async move {
-            // From the first call on, Ctrl-C no longer ends the process.
-            while tokio::signal::ctrl_c().await.is_ok() {
-                count.send_modify(|n| *n += 1);
-            }
-        });
+            .map_err(fail)?;
         Ok(Runner {
             session,
-            runtime,
-            interrupts,
+            workers,
+            waiter,
+            interrupt: next_interrupt(),
             format: options.format,
             timing: options.timing,
             max_rows: options.max_rows,
@@ -91,7 +93,7 @@ impl Runner {
     /// Forgets signals that came while nothing ran. The shell calls this before each statement; a
     /// script does not, so that Ctrl-C between two of its statements ends it.
     pub fn forget_interrupts(&mut self) {
-        self.interrupts.mark_unchanged();
+        self.interrupt = next_interrupt();
     }
 
     /// Runs one statement and writes its result to `destination`, which comes back unless something
@@ -100,12 +102,11 @@ impl Runner {
         let started = Instant::now();
         let (sender, receiver) = mpsc::channel(QUEUE);
         let task = self
-            .runtime
+            .workers
             .spawn(query_task(self.session.clone(), sql.to_string(), sender));
         let mut statement = Running {
             task,
             receiver,
-            interrupts: self.interrupts.clone(),
             bar: Bar::new(),
             query: None,
         };
@@ -114,9 +115,11 @@ impl Runner {
         if result.is_err() {
             // Also after a failed write: nobody reads the rest of the result.
             statement.task.abort();
-            self.runtime.block_on(async {
-                let _ = tokio::time::timeout(GRACE, &mut statement.task).await;
-            });
+            if !statement.task.is_finished() {
+                self.waiter.block_on(async {
+                    let _ = tokio::time::timeout(GRACE, &mut statement.task).await;
+                });
+            }
         }
         let destination = result?;
         if self.timing {
@@ -131,7 +134,7 @@ impl Runner {
         statement: &mut Running,
         destination: Destination,
     ) -> Result<Destination, CliError> {
-        let Some(Event::Started(query)) = self.runtime.block_on(statement.next())? else {
+        let Some(Event::Started(query)) = self.next(statement)? else {
             // The task ended without an error before it started anything.
             return Ok(destination);
         };
@@ -161,7 +164,7 @@ impl Runner {
         let prints_while_running = destination.is_terminal();
         let mut sink = output::sink(self.format, schema, plan, limits, destination)?;
         let buffered = self.format == Format::Table && limits.rows.is_some();
-        while let Some(event) = self.runtime.block_on(statement.next())? {
+        while let Some(event) = self.next(statement)? {
             match event {
                 Event::Started(_) => {}
                 Event::Rows(batch) => {
@@ -179,9 +182,9 @@ impl Runner {
     }
 
     /// Runs a statement without a result, and tells a person how many rows it wrote.
-    fn run_command(&self, statement: &mut Running, schema: &SchemaRef) -> Result<(), CliError> {
+    fn run_command(&mut self, statement: &mut Running, schema: &SchemaRef) -> Result<(), CliError> {
         let mut rows: Option<u64> = None;
-        while let Some(event) = self.runtime.block_on(statement.next())? {
+        while let Some(event) = self.next(statement)? {
             match event {
                 Event::Started(_) => {}
                 Event::Rows(batch) if is_row_count(schema) => {
@@ -217,15 +220,26 @@ impl Runner {
         Limits { rows, width }
     }
 
-    /// Runs a piece of asynchronous work that is not a statement.
-    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+    fn next(&mut self, statement: &mut Running) -> Result<Option<Event>, CliError> {
+        self.waiter.block_on(statement.next(&mut self.interrupt))
     }
 
     /// Stops the threads without waiting for a query that does not hear.
     pub fn shut_down(self) {
-        self.runtime.shutdown_background();
+        self.workers.shutdown_background();
     }
+}
+
+/// Ends at a Ctrl-C.
+type Interrupt = Pin<Box<dyn Future<Output = ()>>>;
+
+fn next_interrupt() -> Interrupt {
+    Box::pin(async {
+        // Once this was polled, Ctrl-C no longer ends the process by itself.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 /// COPY and INSERT give one column with the number of rows they wrote.
@@ -240,21 +254,19 @@ fn is_row_count(schema: &SchemaRef) -> bool {
 struct Running {
     task: JoinHandle<Result<(), fuseline::Error>>,
     receiver: mpsc::Receiver<Event>,
-    interrupts: watch::Receiver<u64>,
     bar: Bar,
     query: Option<Arc<Query>>,
 }
 
 impl Running {
     /// The next event; none at the end; the error when the statement failed or was interrupted.
-    async fn next(&mut self) -> Result<Option<Event>, CliError> {
+    async fn next(&mut self, interrupt: &mut Interrupt) -> Result<Option<Event>, CliError> {
         loop {
             tokio::select! {
                 biased;
-                changed = self.interrupts.changed() => {
-                    if changed.is_ok() {
-                        return Err(CliError::Interrupted);
-                    }
+                () = interrupt.as_mut() => {
+                    *interrupt = next_interrupt();
+                    return Err(CliError::Interrupted);
                 }
                 event = self.receiver.recv() => {
                     if let Some(event) = event {
