@@ -19,12 +19,16 @@ mod script;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use fuseline::Session;
 
 use crate::args::{Format, Options, Source};
-use crate::error::CliError;
-use crate::output::Destination;
+use crate::output::{Destination, Limits};
 use crate::runner::Runner;
+
+pub use crate::args::parse_size;
+pub use crate::error::CliError;
 
 /// Runs the command line `args`, the program's name first, and returns the exit code: 0, 1 for a
 /// query error, 2 for wrong usage, 130 after Ctrl-C. Never panics and never calls `exit`.
@@ -49,6 +53,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
             error.exit_code()
         }
     }
+}
+
+/// Rows as the table that the command prints, at most `max_rows` of them (0 for all), without its
+/// last line end.
+pub fn table_text(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    max_rows: usize,
+) -> Result<String, CliError> {
+    let limits = Limits {
+        rows: (max_rows > 0).then_some(max_rows),
+        width: None,
+    };
+    let destination = Destination::memory();
+    let mut sink = output::sink(Format::Table, schema.clone(), false, limits, destination)?;
+    for batch in batches {
+        sink.write(batch)?;
+    }
+    let text = sink.finish()?.into_text()?;
+    Ok(text.trim_end().to_string())
 }
 
 /// Prints the one message of an error. A failure to print it has nobody to be told to.

@@ -1,1 +1,44 @@
-//! placeholder
+//! The extension module `fuseline._fuseline`: a thin layer of Python classes over the facade crate.
+//! The package `fuseline` (python/fuseline) re-exports what users see.
+//!
+//! `connection` has the session, `result` a planned statement, `wait` lets Python's signals through
+//! while a query runs, `import` and `export` pass Arrow data without copies, `rows` makes Python
+//! values.
+
+mod connection;
+mod error;
+mod export;
+mod import;
+mod result;
+mod rows;
+mod wait;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+/// Arrays and results are large and short-lived; see the binary, which makes the same choice.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs the `fuseline` command line, the program's name first, and returns its exit code.
+#[pyfunction]
+fn command_line(py: Python<'_>, args: Vec<OsString>) -> i32 {
+    py.detach(|| fuseline_cli::main(args))
+}
+
+#[pymodule]
+mod _fuseline {
+    #[pymodule_export]
+    use super::command_line;
+    #[pymodule_export]
+    use super::connection::Connection;
+    #[pymodule_export]
+    use super::error::{Error, ExecutionError, FileError, ResourceError, SettingError, SqlError};
+    #[pymodule_export]
+    use super::result::Result;
+
+    /// The version of the package.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+}

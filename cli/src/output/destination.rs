@@ -18,6 +18,7 @@ const BUFFER: usize = 64 * 1024;
 
 enum Target {
     Stdout(Stdout),
+    Memory(Vec<u8>),
     Device(File),
     Replace {
         temporary: NamedTempFile,
@@ -29,6 +30,7 @@ impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Target::Stdout(out) => out.write(bytes),
+            Target::Memory(memory) => memory.write(bytes),
             Target::Device(file) => file.write(bytes),
             Target::Replace { temporary, .. } => temporary.write(bytes),
         }
@@ -37,6 +39,7 @@ impl Write for Target {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Target::Stdout(out) => out.flush(),
+            Target::Memory(_) => Ok(()),
             Target::Device(file) => file.flush(),
             Target::Replace { temporary, .. } => temporary.flush(),
         }
@@ -98,7 +101,7 @@ impl Destination {
         };
         let terminal = match &target {
             Target::Device(file) => file.is_terminal(),
-            Target::Stdout(_) | Target::Replace { .. } => false,
+            Target::Stdout(_) | Target::Memory(_) | Target::Replace { .. } => false,
         };
         let writer = BufWriter::with_capacity(BUFFER, target);
         Ok(Destination {
@@ -106,6 +109,26 @@ impl Destination {
             name,
             terminal,
         })
+    }
+
+    /// Memory, whose content `into_text` gives.
+    pub fn memory() -> Destination {
+        let writer = BufWriter::new(Target::Memory(Vec::new()));
+        Destination {
+            writer,
+            name: "memory".to_string(),
+            terminal: false,
+        }
+    }
+
+    /// What was written, for a destination in memory; empty for others.
+    pub fn into_text(mut self) -> Result<String, CliError> {
+        self.flush_all()?;
+        let (target, _) = self.writer.into_parts();
+        match target {
+            Target::Memory(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Target::Stdout(_) | Target::Device(_) | Target::Replace { .. } => Ok(String::new()),
+        }
     }
 
     /// Whether a person reads this on a terminal.
@@ -117,7 +140,7 @@ impl Destination {
     pub fn is_file(&self) -> bool {
         match self.writer.get_ref() {
             Target::Replace { .. } => true,
-            Target::Stdout(_) | Target::Device(_) => false,
+            Target::Stdout(_) | Target::Memory(_) | Target::Device(_) => false,
         }
     }
 
@@ -156,7 +179,7 @@ impl Destination {
         let Destination { writer, name, .. } = self;
         let (target, _) = writer.into_parts();
         match target {
-            Target::Stdout(_) | Target::Device(_) => Ok(()),
+            Target::Stdout(_) | Target::Memory(_) | Target::Device(_) => Ok(()),
             Target::Replace { temporary, path } => {
                 temporary
                     .as_file()

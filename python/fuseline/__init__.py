@@ -1,0 +1,60 @@
+"""SQL on Arrow tables and files, each pipeline compiled into one loop of machine code.
+
+    import fuseline
+
+    con = fuseline.connect(threads=2)
+    con.register("flights", arrow_table)
+    con.sql("SELECT origin, dep_delay FROM flights WHERE dep_delay > 60").to_arrow()
+"""
+
+from fuseline._fuseline import (
+    VERSION as __version__,
+    Connection,
+    Error,
+    ExecutionError,
+    FileError,
+    ResourceError,
+    Result,
+    SettingError,
+    SqlError,
+)
+
+__all__ = [
+    "Connection",
+    "Error",
+    "ExecutionError",
+    "FileError",
+    "ResourceError",
+    "Result",
+    "SettingError",
+    "SqlError",
+    "connect",
+]
+
+
+def connect(*, threads=None, memory_limit=None, temp_dir=None, **settings):
+    """Opens a connection: a session with its own tables, settings and threads.
+
+    threads: number of threads; one per core without it.
+    memory_limit: what queries may use, in bytes or as a text such as "2GiB".
+    temp_dir: the folder for data that does not fit in memory.
+    settings: options of the session. A name without a dot belongs to fuseline, so
+        `fusion="force"` sets `fuseline.fusion`; others are given as
+        `**{"datafusion.execution.batch_size": 4096}`.
+
+    Raises SettingError for an option that does not exist or a value it does not take.
+    """
+    pairs = [
+        (name if "." in name else f"fuseline.{name}", _text(value))
+        for name, value in settings.items()
+    ]
+    return Connection(
+        threads=threads, memory_limit=memory_limit, temp_dir=temp_dir, settings=pairs
+    )
+
+
+def _text(value):
+    """A setting's value as SQL writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,5 @@
+"""`python -m fuseline` is the command `fuseline`."""
+
+from fuseline._cli import main
+
+main()
