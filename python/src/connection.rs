@@ -86,7 +86,7 @@ impl Connection {
         Ok(Result::new(open.session, sql, query, open.threads, done))
     }
 
-    /// Ends the connection; its results that were not fetched yet fail from then on.
+    /// Ends the connection: nothing more can be asked of it. Results it gave stay usable.
     fn close(&self) {
         self.state.lock().take();
     }

@@ -1,0 +1,268 @@
+"""Runs the same SQL on fuseline, DuckDB, Polars and DataFusion over the same Arrow data in memory.
+
+Hypothesis: a query compiled into one loop beats engines that pass vectors from operator to operator,
+most where values are cheap to load and dear to pass on.
+
+Axes: the queries below, all filter, projection or ungrouped aggregate over one table. Machine: any;
+what is printed are ratios of medians taken in one run, the engines interleaved, so that a machine that
+gets slower in between does so for all of them.
+
+Before anything is timed all engines must give the same answer. Every repeat changes a constant in the
+query, so that no engine can answer from a cache. Every engine hands its result over as an Arrow table:
+one that keeps lazy or chunked results pays for no less than the others.
+
+    python benches/peers.py                       # 20 M rows, 2 threads
+    python benches/peers.py --rows 2000000 --repeats 5
+    python benches/peers.py --spark               # the range queries, against PySpark (needs Java)
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import statistics
+import sys
+import time
+
+
+# Each query is a function of the repeat; the constant that varies leaves the share of rows that pass
+# as it is.
+QUERIES = {
+    "q6: filter + sum(a*d)": lambda i: (
+        "SELECT sum(a * d) AS s FROM t "
+        f"WHERE d >= 0.05 AND d <= 0.07 AND q < 24 AND k >= {100 + i} AND k < {60100 + i}"
+    ),
+    "filter + project 25 %": lambda i: f"SELECT k, a FROM t WHERE k < {62500 + i}",
+    "a*b + a - b/2": lambda i: f"SELECT a * b + a - b / 2 + {i} AS x FROM t",
+    "sin(a) * cos(a)": lambda i: f"SELECT sin(a) * cos(a) + {i} AS x FROM t",
+    "count where k % 2 = 1": lambda i: f"SELECT count(*) AS n FROM t WHERE (k + {2 * i}) % 2 = 1",
+}
+
+RANGE_ROWS = 1_000_000_000
+
+RANGE_QUERIES = {
+    "range: sum": lambda i: (
+        f"SELECT sum(value) AS s FROM range(0, {RANGE_ROWS + i})",
+        f"SELECT sum(id) AS s FROM range(0, {RANGE_ROWS + i})",
+    ),
+    "range: filter + count": lambda i: (
+        f"SELECT count(*) AS n FROM range(0, {RANGE_ROWS + i}) WHERE value % 3 = 1",
+        f"SELECT count(*) AS n FROM range(0, {RANGE_ROWS + i}) WHERE id % 3 = 1",
+    ),
+}
+
+
+def make_table(rows):
+    """Columns as an analyst has them: a small int domain, prices, a discount, a quantity."""
+    import numpy as np
+    import pyarrow as pa
+
+    random = np.random.default_rng(20240229)
+    return pa.table(
+        {
+            "k": random.integers(0, 250_000, rows, dtype=np.int64),
+            "a": random.uniform(-1000, 1000, rows),
+            "b": random.uniform(-1000, 1000, rows),
+            "d": random.integers(0, 11, rows) / 100.0,
+            "q": random.integers(1, 51, rows).astype(np.float64),
+        }
+    )
+
+
+class Fuseline:
+    name = "fuseline"
+
+    def __init__(self, table, threads):
+        import fuseline
+
+        self.connection = fuseline.connect(threads=threads)
+        if table is not None:
+            self.connection.register("t", table)
+
+    def run(self, sql):
+        return self.connection.sql(sql).to_arrow()
+
+
+class DuckDB:
+    name = "duckdb"
+
+    def __init__(self, table, threads):
+        import duckdb
+
+        self.connection = duckdb.connect(config={"threads": threads})
+        self.connection.register("t", table)
+
+    def run(self, sql):
+        return arrow_table(self.connection.sql(sql))
+
+
+class Polars:
+    name = "polars"
+
+    def __init__(self, table, threads):
+        # The size of its pool is fixed when it is imported; see `main`.
+        import polars
+
+        self.context = polars.SQLContext(t=polars.from_arrow(table), eager=True)
+
+    def run(self, sql):
+        return self.context.execute(sql).to_arrow()
+
+
+class DataFusion:
+    name = "datafusion"
+
+    def __init__(self, table, threads):
+        import datafusion
+
+        config = datafusion.SessionConfig().with_target_partitions(threads)
+        self.context = datafusion.SessionContext(config)
+        # As many partitions as threads: it reads the batches of one partition one after the other.
+        size = math.ceil(table.num_rows / threads)
+        parts = [
+            table.slice(start, size).combine_chunks().to_batches(max_chunksize=8192)
+            for start in range(0, table.num_rows, size)
+        ]
+        self.context.register_record_batches("t", parts)
+
+    def run(self, sql):
+        return self.context.sql(sql).to_arrow_table()
+
+
+class Spark:
+    name = "spark"
+
+    def __init__(self, table, threads):
+        from pyspark.sql import SparkSession
+
+        self.session = (
+            SparkSession.builder.master(f"local[{threads}]")
+            .config("spark.ui.enabled", "false")
+            .config("spark.sql.codegen.wholeStage", "true")
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.host", "127.0.0.1")
+            .getOrCreate()
+        )
+        self.session.sparkContext.setLogLevel("ERROR")
+
+    def run(self, sql):
+        import pyarrow as pa
+
+        rows = self.session.sql(sql).collect()
+        return pa.Table.from_pylist([row.asDict() for row in rows])
+
+
+def arrow_table(result):
+    """A result of DuckDB as a table; what `arrow()` gives differs between its versions."""
+    import pyarrow as pa
+
+    return pa.table(result) if hasattr(result, "__arrow_c_stream__") else result.arrow()
+
+
+def same(left, right):
+    """Whether two answers agree: the same rows in any order, floats to a part in 10^9."""
+    import numpy as np
+
+    if left.num_rows != right.num_rows or left.num_columns != right.num_columns:
+        return False
+
+    def matrix(table):
+        columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in table.columns]
+        # All columns decide the order, so equal multisets of rows come out equal.
+        order = np.lexsort(columns[::-1])
+        return [column[order] for column in columns]
+
+    return all(
+        np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True)
+        for a, b in zip(matrix(left), matrix(right))
+    )
+
+
+def check(name, engines, sqls):
+    """Ends the run when two engines disagree on a query."""
+    first = engines[0].run(sqls[0])
+    for engine, sql in zip(engines[1:], sqls[1:]):
+        answer = engine.run(sql)
+        if not same(first, answer):
+            sys.exit(
+                f"{name}: {engines[0].name} and {engine.name} disagree:\n"
+                f"{first.slice(0, 5).to_pydict()}\n{answer.slice(0, 5).to_pydict()}"
+            )
+
+
+def measure(engines, sqls_of, repeats):
+    """Median seconds of each engine; the engines take turns, and each goes first in its turn."""
+    times = {engine.name: [] for engine in engines}
+    for repeat in range(1, repeats + 1):
+        sqls = dict(zip((engine.name for engine in engines), sqls_of(repeat)))
+        start = repeat % len(engines)
+        for engine in engines[start:] + engines[:start]:
+            gc.collect()
+            begin = time.perf_counter()
+            result = engine.run(sqls[engine.name])
+            times[engine.name].append(time.perf_counter() - begin)
+            del result
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def report(name, medians, rows):
+    """Prints a line: nanoseconds a row for each engine, and the ratio that counts."""
+    own = medians["fuseline"]
+    peers = {peer: seconds for peer, seconds in medians.items() if peer != "fuseline"}
+    best = min(peers, key=peers.get)
+    cells = "  ".join(f"{peer} {seconds / rows * 1e9:6.3f}" for peer, seconds in medians.items())
+    print(f"{name:24} {cells}   fuseline / best ({best}) = {own / peers[best]:.2f}", flush=True)
+    return {
+        "query": name,
+        "seconds": medians,
+        "best_peer": best,
+        "ratio": own / peers[best],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", help="run the queries whose name contains this")
+    parser.add_argument("--spark", action="store_true", help="the range queries, against Spark")
+    parser.add_argument("--json", help="also write the figures to this file")
+    options = parser.parse_args()
+    # Read when Polars is imported.
+    os.environ["POLARS_MAX_THREADS"] = str(options.threads)
+
+    results = []
+    if options.spark:
+        engines = [kind(None, options.threads) for kind in (Fuseline, Spark)]
+        print(f"{RANGE_ROWS} rows, {options.threads} threads, ns per row", flush=True)
+        for name, queries in RANGE_QUERIES.items():
+            if options.only and options.only not in name:
+                continue
+            check(name, engines, queries(0))
+            medians = measure(engines, queries, options.repeats)
+            results.append(report(name, medians, RANGE_ROWS))
+    else:
+        table = make_table(options.rows)
+        engines = [
+            kind(table, options.threads) for kind in (Fuseline, DuckDB, Polars, DataFusion)
+        ]
+        print(f"{options.rows} rows, {options.threads} threads, ns per row", flush=True)
+        for name, query in QUERIES.items():
+            if options.only and options.only not in name:
+                continue
+
+            def queries(i, query=query):
+                return [query(i)] * len(engines)
+
+            check(name, engines, queries(0))
+            medians = measure(engines, queries, options.repeats)
+            results.append(report(name, medians, options.rows))
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
