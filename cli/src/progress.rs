@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use fuseline::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Steps of the bar.
+const SCALE: u64 = 10_000;
 /// A query this long gets a bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -32,23 +34,21 @@ impl Bar {
         if !self.wanted || self.started.elapsed() < PATIENCE {
             return;
         }
-        let (done, total) = progress.map_or((0, None), |p| (p.rows, p.total_rows));
+        let Some(progress) = progress else {
+            return;
+        };
+        let elapsed = self.started.elapsed();
         let bar = self.drawn.get_or_insert_with(|| {
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
-                .with_elapsed(self.started.elapsed())
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_elapsed(elapsed)
         });
-        match total.filter(|&total| total > 0) {
-            Some(total) => {
-                bar.set_style(style(
-                    "{elapsed} {wide_bar} {percent:>3}% of {human_len} rows",
-                ));
-                bar.set_length(total);
-                bar.set_position(done.min(total));
+        bar.set_message(HumanCount(progress.rows).to_string());
+        match progress.fraction {
+            Some(fraction) => {
+                bar.set_style(style("{elapsed} {wide_bar} {percent:>3}% {msg} rows"));
+                bar.set_length(SCALE);
+                bar.set_position((fraction * SCALE as f64) as u64);
             }
-            None => {
-                bar.set_style(style("{elapsed} {spinner} {human_pos} rows"));
-                bar.set_position(done);
-            }
+            None => bar.set_style(style("{elapsed} {spinner} {msg} rows")),
         }
         bar.tick();
     }
