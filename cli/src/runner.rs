@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::args::{Format, Options};
 use crate::error::CliError;
-use crate::output::{self, Destination, Limits, Sink};
+use crate::output::{self, Destination, Limits};
 use crate::progress::Bar;
 
 /// Batches that may wait to be written. Small: a result is produced no faster than it is written.

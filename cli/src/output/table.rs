@@ -9,7 +9,6 @@
 //! "…", and after a number of rows only the count goes on. Elsewhere every row is written: the first
 //! rows fix the column widths, a longer value further down sticks out, and memory stays bounded.
 
-use arrow::array::Array;
 use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
