@@ -31,7 +31,7 @@ impl Statement {
     }
 }
 
-/// The statements of a source, read as a whole: a script with a syntax error runs nothing.
+/// The statements of a source, which is read as a whole before the first of them runs.
 pub fn statements(session: &Session, source: &Source) -> Result<Vec<Statement>, CliError> {
     let (script, name) = match source {
         Source::Text(sql) => (sql.clone(), None),

@@ -289,7 +289,7 @@ fn an_error_in_a_script_names_file_and_line() {
     assert!(message.contains("script.sql:3: "), "{message}");
     assert!(message.contains("nosuch"), "{message}");
     // The parser's own position is one in the file too.
-    fs::write(&script, "select 1;\n\n  select 1 +;\n").expect("written");
+    fs::write(&script, "-- a comment\n\n  select 1 +;\n").expect("written");
     let message = fails(&["-f", script.to_str().expect("UTF-8")], 1);
     assert!(message.contains("line 3"), "{message}");
 }
