@@ -85,12 +85,9 @@ impl Format {
     pub fn is_binary(self) -> bool {
         match self {
             Format::Parquet | Format::Arrow => true,
-            Format::Table
-            | Format::Csv
-            | Format::Tsv
-            | Format::Json
-            | Format::Jsonl
-            | Format::Markdown => false,
+            Format::Table | Format::Csv | Format::Tsv | Format::Json | Format::Jsonl | Format::Markdown => {
+                false
+            }
         }
     }
 }
@@ -107,9 +104,7 @@ pub enum Source {
 }
 
 /// Parses the command line, the program's name first. The sources come in the order given.
-pub fn parse(
-    args: impl IntoIterator<Item = OsString>,
-) -> Result<(Options, Vec<Source>), clap::Error> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Options, Vec<Source>), clap::Error> {
     let matches = Options::command().try_get_matches_from(args)?;
     let options = Options::from_arg_matches(&matches)?;
     let sources = ordered_sources(&matches, &options);
@@ -121,13 +116,14 @@ fn ordered_sources(matches: &ArgMatches, options: &Options) -> Vec<Source> {
     let mut sources: Vec<(usize, Source)> = Vec::new();
     sources.extend(positions("sql").zip(options.sql.iter().cloned().map(Source::Text)));
     sources.extend(positions("commands").zip(options.commands.iter().cloned().map(Source::Text)));
-    sources.extend(positions("files").zip(options.files.iter().map(|path| {
-        if path.as_os_str() == "-" {
-            Source::Stdin
-        } else {
-            Source::File(path.clone())
-        }
-    })));
+    sources.extend(
+        positions("files").zip(
+            options
+                .files
+                .iter()
+                .map(|path| if path.as_os_str() == "-" { Source::Stdin } else { Source::File(path.clone()) }),
+        ),
+    );
     sources.sort_by_key(|(position, _)| *position);
     sources.into_iter().map(|(_, source)| source).collect()
 }
@@ -145,13 +141,9 @@ fn parse_setting(text: &str) -> Result<(String, String), String> {
 /// KiB, MiB, GiB and TiB, and the bare letters K, M, G and T, are powers of 1024.
 pub fn parse_size(text: &str) -> Result<usize, String> {
     let text = text.trim();
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number
-        .parse()
-        .map_err(|_| "expected a size such as 512MB or 2GiB".to_string())?;
+    let number: f64 = number.parse().map_err(|_| "expected a size such as 512MB or 2GiB".to_string())?;
     let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
         "kb" => 1e3,
@@ -163,9 +155,7 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
         "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
         "t" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
         other => {
-            return Err(format!(
-                "unknown unit '{other}': use B, KB, MB, GB, TB or KiB, MiB, GiB, TiB"
-            ));
+            return Err(format!("unknown unit '{other}': use B, KB, MB, GB, TB or KiB, MiB, GiB, TiB"));
         }
     };
     let bytes = number * factor;

@@ -52,11 +52,7 @@ pub fn is_complete(text: &str) -> bool {
             }
             (State::BlockComment(depth), (b'*', Some(b'/'))) => {
                 step = 2;
-                if depth == 1 {
-                    State::Plain
-                } else {
-                    State::BlockComment(depth - 1)
-                }
+                if depth == 1 { State::Plain } else { State::BlockComment(depth - 1) }
             }
             (State::Dollar, (b'$', Some(b'$'))) => {
                 step = 2;
@@ -64,11 +60,7 @@ pub fn is_complete(text: &str) -> bool {
                 State::Plain
             }
             (
-                State::Single
-                | State::Double
-                | State::LineComment
-                | State::BlockComment(_)
-                | State::Dollar,
+                State::Single | State::Double | State::LineComment | State::BlockComment(_) | State::Dollar,
                 _,
             ) => state,
         };

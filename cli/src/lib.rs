@@ -57,15 +57,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
 
 /// Rows as the table that the command prints, at most `max_rows` of them (0 for all), without its
 /// last line end.
-pub fn table_text(
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-    max_rows: usize,
-) -> Result<String, CliError> {
-    let limits = Limits {
-        rows: (max_rows > 0).then_some(max_rows),
-        width: None,
-    };
+pub fn table_text(schema: &SchemaRef, batches: &[RecordBatch], max_rows: usize) -> Result<String, CliError> {
+    let limits = Limits { rows: (max_rows > 0).then_some(max_rows), width: None };
     let destination = Destination::memory();
     let mut sink = output::sink(Format::Table, schema.clone(), false, limits, destination)?;
     for batch in batches {
@@ -88,9 +81,7 @@ fn report(error: &CliError) {
 fn run(options: &Options, mut sources: Vec<Source>) -> Result<(), CliError> {
     let shell = sources.is_empty() && io::stdin().is_terminal() && options.output.is_none();
     if shell && !io::stdout().is_terminal() {
-        return Err(CliError::Usage(
-            "no SQL was given (see fuseline --help)".to_string(),
-        ));
+        return Err(CliError::Usage("no SQL was given (see fuseline --help)".to_string()));
     }
     if sources.is_empty() && !shell {
         sources.push(Source::Stdin);
@@ -112,11 +103,7 @@ fn run(options: &Options, mut sources: Vec<Source>) -> Result<(), CliError> {
     }
     let session = session(options)?;
     let mut runner = Runner::new(session, options)?;
-    let result = if shell {
-        repl::run(&mut runner)
-    } else {
-        run_sources(&mut runner, options, &sources)
-    };
+    let result = if shell { repl::run(&mut runner) } else { run_sources(&mut runner, options, &sources) };
     runner.shut_down();
     result
 }
@@ -143,9 +130,7 @@ fn run_sources(runner: &mut Runner, options: &Options, sources: &[Source]) -> Re
     };
     for source in sources {
         for statement in script::statements(runner.session(), source)? {
-            destination = runner
-                .run(&statement.sql, destination)
-                .map_err(|error| statement.place(error))?;
+            destination = runner.run(&statement.sql, destination).map_err(|error| statement.place(error))?;
         }
     }
     destination.commit()

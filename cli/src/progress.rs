@@ -22,11 +22,7 @@ pub struct Bar {
 impl Bar {
     /// A bar that shows itself when the query has run for a second.
     pub fn new() -> Bar {
-        Bar {
-            started: Instant::now(),
-            wanted: io::stderr().is_terminal(),
-            drawn: None,
-        }
+        Bar { started: Instant::now(), wanted: io::stderr().is_terminal(), drawn: None }
     }
 
     /// Draws how far the query is. Called a few times a second.

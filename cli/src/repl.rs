@@ -76,18 +76,14 @@ pub fn run(runner: &mut Runner) -> Result<(), CliError> {
         .map_err(unusable)?
         .auto_add_history(true)
         .build();
-    let mut editor: Editor<Statements, DefaultHistory> =
-        Editor::with_config(config).map_err(unusable)?;
+    let mut editor: Editor<Statements, DefaultHistory> = Editor::with_config(config).map_err(unusable)?;
     editor.set_helper(Some(Statements));
     let history = history_file();
     if let Some(path) = &history {
         // No history yet is no fault.
         let _ = editor.load_history(path);
     }
-    say(&format!(
-        "fuseline {}. Type SQL ending in ';', or .help\n",
-        env!("CARGO_PKG_VERSION")
-    ))?;
+    say(&format!("fuseline {}. Type SQL ending in ';', or .help\n", env!("CARGO_PKG_VERSION")))?;
     loop {
         match editor.readline("fuseline> ") {
             Ok(line) => {
@@ -128,9 +124,7 @@ fn enter(runner: &mut Runner, line: &str) -> Result<Next, CliError> {
 fn run_text(runner: &mut Runner, sql: &str) -> Result<(), CliError> {
     let source = Source::Text(sql.to_string());
     for statement in script::statements(runner.session(), &source)? {
-        runner
-            .run(&statement.sql, Destination::stdout())?
-            .commit()?;
+        runner.run(&statement.sql, Destination::stdout())?.commit()?;
     }
     Ok(())
 }
@@ -153,11 +147,7 @@ fn dot_command(runner: &mut Runner, line: &str) -> Result<Next, CliError> {
                 Some("off") => runner.timing = false,
                 Some(_) | None => runner.timing = !runner.timing,
             }
-            say(if runner.timing {
-                "timing is on\n"
-            } else {
-                "timing is off\n"
-            })?;
+            say(if runner.timing { "timing is on\n" } else { "timing is off\n" })?;
         }
         (".format", Some(name)) => match Format::from_str(name, true) {
             Ok(format) if !format.is_binary() => runner.format = format,
@@ -166,10 +156,7 @@ fn dot_command(runner: &mut Runner, line: &str) -> Result<Next, CliError> {
         },
         (".format", None) => {
             let value = runner.format.to_possible_value();
-            say(&format!(
-                "{}\n",
-                value.as_ref().map_or("", |value| value.get_name())
-            ))?;
+            say(&format!("{}\n", value.as_ref().map_or("", |value| value.get_name())))?;
         }
         (other, _) => say(&format!("unknown command {other}: try .help\n"))?,
     }
@@ -193,21 +180,17 @@ fn tables(runner: &Runner) -> String {
             let Some(schema) = catalog.schema(&schema_name) else {
                 continue;
             };
-            let default =
-                catalog_name == defaults.default_catalog && schema_name == defaults.default_schema;
-            names.extend(schema.table_names().into_iter().map(|table| {
-                if default {
-                    table
-                } else {
-                    format!("{catalog_name}.{schema_name}.{table}")
-                }
-            }));
+            let default = catalog_name == defaults.default_catalog && schema_name == defaults.default_schema;
+            names.extend(
+                schema.table_names().into_iter().map(|table| {
+                    if default { table } else { format!("{catalog_name}.{schema_name}.{table}") }
+                }),
+            );
         }
     }
     names.sort();
     if names.is_empty() {
-        return "no tables: CREATE TABLE, or query files directly, as in FROM 'x.parquet'\n"
-            .to_string();
+        return "no tables: CREATE TABLE, or query files directly, as in FROM 'x.parquet'\n".to_string();
     }
     names.join("\n") + "\n"
 }
@@ -223,9 +206,7 @@ fn say(text: &str) -> Result<(), CliError> {
 fn history_file() -> Option<PathBuf> {
     let state = match env::var_os("XDG_STATE_HOME").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env::var_os("HOME")?)
-            .join(".local")
-            .join("state"),
+        None => PathBuf::from(env::var_os("HOME")?).join(".local").join("state"),
     };
     let folder = state.join("fuseline");
     fs::create_dir_all(&folder).ok()?;

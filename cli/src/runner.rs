@@ -69,10 +69,7 @@ impl Runner {
         }
         let fail = |e: io::Error| CliError::Query(format!("cannot start threads: {e}"));
         let workers = builder.build().map_err(fail)?;
-        let waiter = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(fail)?;
+        let waiter = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
         Ok(Runner {
             session,
             workers,
@@ -101,15 +98,8 @@ impl Runner {
     pub fn run(&mut self, sql: &str, destination: Destination) -> Result<Destination, CliError> {
         let started = Instant::now();
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let task = self
-            .workers
-            .spawn(query_task(self.session.clone(), sql.to_string(), sender));
-        let mut statement = Running {
-            task,
-            receiver,
-            bar: Bar::new(),
-            query: None,
-        };
+        let task = self.workers.spawn(query_task(self.session.clone(), sql.to_string(), sender));
+        let mut statement = Running { task, receiver, bar: Bar::new(), query: None };
         let result = self.write_result(&mut statement, destination);
         statement.bar.clear();
         if result.is_err() {
@@ -150,8 +140,7 @@ impl Runner {
         }
         if self.format.is_binary() && self.results > 0 {
             return Err(CliError::Usage(
-                "a parquet or arrow file holds one result, and this is the second query"
-                    .to_string(),
+                "a parquet or arrow file holds one result, and this is the second query".to_string(),
             ));
         }
         self.results += 1;

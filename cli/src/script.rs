@@ -23,9 +23,7 @@ impl Statement {
     /// Puts the statement's place before the message.
     pub fn place(&self, error: CliError) -> CliError {
         match (error, &self.place) {
-            (CliError::Query(message), Some(place)) => {
-                CliError::Query(format!("{place}: {message}"))
-            }
+            (CliError::Query(message), Some(place)) => CliError::Query(format!("{place}: {message}")),
             (error, _) => error,
         }
     }
@@ -37,8 +35,8 @@ pub fn statements(session: &Session, source: &Source) -> Result<Vec<Statement>, 
         Source::Text(sql) => (sql.clone(), None),
         Source::File(path) => {
             let name = path.display().to_string();
-            let bytes = std::fs::read(path)
-                .map_err(|e| CliError::Query(format!("cannot read {name}: {e}")))?;
+            let bytes =
+                std::fs::read(path).map_err(|e| CliError::Query(format!("cannot read {name}: {e}")))?;
             (decode(bytes, &name)?, Some(name))
         }
         Source::Stdin => {
@@ -59,19 +57,13 @@ pub fn statements(session: &Session, source: &Source) -> Result<Vec<Statement>, 
     for part in parts {
         // The pieces are slices of the script; should one not be, it just has no place.
         let Some(offset) = script[from..].find(&part).map(|at| from + at) else {
-            found.push(Statement {
-                sql: part,
-                place: None,
-            });
+            found.push(Statement { sql: part, place: None });
             continue;
         };
         from = offset + part.len();
         let before = &script[..offset];
         let line = before.matches('\n').count();
-        let column = before
-            .rsplit('\n')
-            .next()
-            .map_or(0, |text| text.chars().count());
+        let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count());
         let mut sql = "\n".repeat(line);
         sql.extend(std::iter::repeat_n(' ', column));
         sql.push_str(&part);
@@ -83,20 +75,11 @@ pub fn statements(session: &Session, source: &Source) -> Result<Vec<Statement>, 
 
 fn decode(bytes: Vec<u8>, name: &str) -> Result<String, CliError> {
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(text
-            .strip_prefix('\u{feff}')
-            .map(str::to_string)
-            .unwrap_or(text)),
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)),
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..good]
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count()
-                + 1;
-            Err(CliError::Query(format!(
-                "{name}:{line}: the text is not UTF-8"
-            )))
+            let line = error.as_bytes()[..good].iter().filter(|&&b| b == b'\n').count() + 1;
+            Err(CliError::Query(format!("{name}:{line}: the text is not UTF-8")))
         }
     }
 }

@@ -17,10 +17,7 @@ mod args;
 mod complete;
 
 fn fuseline(args: &[&str]) -> Output {
-    command(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary runs")
+    command(args).stdin(Stdio::null()).output().expect("the binary runs")
 }
 
 fn command(args: &[&str]) -> Command {
@@ -36,12 +33,7 @@ fn with_input(args: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    child
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(input.as_bytes())
-        .expect("input is read");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("input is read");
     child.wait_with_output().expect("the binary ends")
 }
 
@@ -57,11 +49,7 @@ fn stderr(output: &Output) -> String {
 #[track_caller]
 fn ok(args: &[&str]) -> String {
     let output = fuseline(args);
-    assert_eq!(
-        (output.status.code(), stderr(&output).as_str()),
-        (Some(0), ""),
-        "{args:?}"
-    );
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
     stdout(&output)
 }
 
@@ -69,12 +57,7 @@ fn ok(args: &[&str]) -> String {
 #[track_caller]
 fn fails(args: &[&str], code: i32) -> String {
     let output = fuseline(args);
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{args:?}: {}",
-        stderr(&output)
-    );
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
     assert_eq!(stdout(&output), "", "{args:?}");
     let message = stderr(&output);
     assert!(message.starts_with("error: "), "{args:?}: {message}");
@@ -85,13 +68,7 @@ fn fails(args: &[&str], code: i32) -> String {
 fn files(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .expect("the folder can be read")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -130,15 +107,8 @@ fn table_escapes_control_characters() {
 
 #[test]
 fn table_counts_rows_beyond_the_limit() {
-    let table = ok(&[
-        "--max-rows",
-        "2",
-        "select value from range(0, 5) order by value",
-    ]);
-    assert_eq!(
-        table,
-        " value\n───────\n     0\n     1\n… 3 more rows\n(5 rows, 2 shown)\n"
-    );
+    let table = ok(&["--max-rows", "2", "select value from range(0, 5) order by value"]);
+    assert_eq!(table, " value\n───────\n     0\n     1\n… 3 more rows\n(5 rows, 2 shown)\n");
     // Without a terminal and without the option every row is there.
     let table = ok(&["select value from range(0, 10000)"]);
     assert_eq!(table.lines().count(), 10_003);
@@ -147,10 +117,7 @@ fn table_counts_rows_beyond_the_limit() {
 
 #[test]
 fn csv_and_tsv_quote_only_what_must_be() {
-    assert_eq!(
-        ok(&["--format", "csv", MIXED]),
-        "n,s,x\n1,\"a,b\",1.5\n,\"say \"\"hi\"\"\",-2.0\n3,\"\",\n"
-    );
+    assert_eq!(ok(&["--format", "csv", MIXED]), "n,s,x\n1,\"a,b\",1.5\n,\"say \"\"hi\"\"\",-2.0\n3,\"\",\n");
     assert_eq!(
         ok(&["--format", "tsv", MIXED]),
         "n\ts\tx\n1\ta,b\t1.5\n\t\"say \"\"hi\"\"\"\t-2.0\n3\t\"\"\t\n"
@@ -165,19 +132,14 @@ fn json_is_one_array_and_jsonl_one_object_a_line() {
          {\"n\":3,\"s\":\"\",\"x\":null}]\n"
     );
     assert_eq!(
-        ok(&["--format", "jsonl", MIXED])
-            .lines()
-            .collect::<Vec<_>>(),
+        ok(&["--format", "jsonl", MIXED]).lines().collect::<Vec<_>>(),
         [
             "{\"n\":1,\"s\":\"a,b\",\"x\":1.5}",
             "{\"n\":null,\"s\":\"say \\\"hi\\\"\",\"x\":-2.0}",
             "{\"n\":3,\"s\":\"\",\"x\":null}"
         ]
     );
-    assert_eq!(
-        ok(&["--format", "json", "select 1 as a where false"]),
-        "[]\n"
-    );
+    assert_eq!(ok(&["--format", "json", "select 1 as a where false"]), "[]\n");
 }
 
 #[test]
@@ -197,10 +159,7 @@ fn parquet_and_arrow_files_can_be_queried() {
         let sql = "select value as v, value * 2 as w from range(0, 1000)";
         assert_eq!(ok(&["--format", format, "-o", file, sql]), "");
         let sum = format!("select count(*) as n, sum(v) as v, sum(w) as w from '{file}'");
-        assert_eq!(
-            ok(&["--format", "csv", &sum]),
-            "n,v,w\n1000,499500,999000\n"
-        );
+        assert_eq!(ok(&["--format", "csv", &sum]), "n,v,w\n1000,499500,999000\n");
     }
     assert_eq!(files(folder.path()), ["out.arrow", "out.parquet"]);
 }
@@ -221,10 +180,7 @@ fn a_binary_file_holds_one_result() {
     let (folder, path) = scratch();
     let file = path("two.parquet");
     let file = file.to_str().expect("UTF-8");
-    let message = fails(
-        &["--format", "parquet", "-o", file, "select 1; select 2"],
-        2,
-    );
+    let message = fails(&["--format", "parquet", "-o", file, "select 1; select 2"], 2);
     assert!(message.contains("one result"), "{message}");
     assert_eq!(files(folder.path()), Vec::<String>::new());
 }
@@ -235,16 +191,7 @@ fn sources_run_in_the_order_given() {
     let script = path("script.sql");
     fs::write(&script, "-- a comment\nselect 2 as b;\nselect 3 as c;\n").expect("written");
     let script = script.to_str().expect("UTF-8");
-    let text = ok(&[
-        "--format",
-        "csv",
-        "-c",
-        "select 1 as a",
-        "-f",
-        script,
-        "-c",
-        "select 4 as d",
-    ]);
+    let text = ok(&["--format", "csv", "-c", "select 1 as a", "-f", script, "-c", "select 4 as d"]);
     assert_eq!(text, "a\n1\nb\n2\nc\n3\nd\n4\n");
 }
 
@@ -257,31 +204,18 @@ fn statements_share_a_session_and_commands_print_nothing() {
 #[test]
 fn standard_input_is_a_script() {
     let output = with_input(&["--format", "csv"], "select 1 as a;\n\nselect 2 as b");
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(0), "a\n1\nb\n2\n")
-    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "a\n1\nb\n2\n"));
     let output = with_input(&["--format", "csv", "-f", "-"], "select 1 as a");
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(0), "a\n1\n")
-    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "a\n1\n"));
     let output = with_input(&[], "");
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(0), "")
-    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
 }
 
 #[test]
 fn an_error_in_a_script_names_file_and_line() {
     let (_folder, path) = scratch();
     let script = path("script.sql");
-    fs::write(
-        &script,
-        "select 1 as a;\n\nselect nosuch\nfrom range(0, 3);\n",
-    )
-    .expect("written");
+    fs::write(&script, "select 1 as a;\n\nselect nosuch\nfrom range(0, 3);\n").expect("written");
     let output = fuseline(&["--format", "csv", "-f", script.to_str().expect("UTF-8")]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "a\n1\n", "the statement before ran");
@@ -328,35 +262,19 @@ fn wrong_usage_exits_with_2() {
 #[test]
 fn help_and_version_go_to_standard_output() {
     let help = ok(&["--help"]);
-    for option in [
-        "--format",
-        "--output",
-        "--set",
-        "--threads",
-        "--memory-limit",
-        "--timing",
-    ] {
+    for option in ["--format", "--output", "--set", "--threads", "--memory-limit", "--timing"] {
         assert!(help.contains(option), "{option} is missing in {help}");
     }
-    assert_eq!(
-        ok(&["--version"]),
-        format!("fuseline {}\n", env!("CARGO_PKG_VERSION"))
-    );
+    assert_eq!(ok(&["--version"]), format!("fuseline {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
 fn settings_and_threads_reach_the_session() {
     let sql = "select value from information_schema.df_settings \
                where name = 'datafusion.execution.target_partitions'";
-    assert_eq!(
-        ok(&["--format", "csv", "--threads", "3", sql]),
-        "value\n3\n"
-    );
+    assert_eq!(ok(&["--format", "csv", "--threads", "3", sql]), "value\n3\n");
     let sql = "select value from information_schema.df_settings where name = 'fuseline.fusion'";
-    assert_eq!(
-        ok(&["--format", "csv", "--set", "fuseline.fusion=off", sql]),
-        "value\noff\n"
-    );
+    assert_eq!(ok(&["--format", "csv", "--set", "fuseline.fusion=off", sql]), "value\noff\n");
 }
 
 #[test]
@@ -371,10 +289,7 @@ fn timing_goes_to_standard_error() {
     let output = fuseline(&["--timing", "--format", "csv", "select 1 as a"]);
     assert_eq!(stdout(&output), "a\n1\n");
     let line = stderr(&output);
-    assert!(
-        line.starts_with("Time: ") && line.ends_with(" s\n"),
-        "{line}"
-    );
+    assert!(line.starts_with("Time: ") && line.ends_with(" s\n"), "{line}");
 }
 
 #[test]
@@ -385,16 +300,9 @@ fn an_output_file_appears_whole_or_not_at_all() {
     fs::write(&file, "old").expect("written");
     // Fails in the middle: the rows before were already written to the temporary file.
     let sql = "select 10 / (5 - value) as q from range(0, 100000)";
-    fails(
-        &["--format", "csv", "-o", name, &format!("select 1; {sql}")],
-        1,
-    );
+    fails(&["--format", "csv", "-o", name, &format!("select 1; {sql}")], 1);
     assert_eq!(fs::read_to_string(&file).expect("still there"), "old");
-    assert_eq!(
-        files(folder.path()),
-        ["out.csv"],
-        "no temporary file is left"
-    );
+    assert_eq!(files(folder.path()), ["out.csv"], "no temporary file is left");
     assert_eq!(ok(&["--format", "csv", "-o", name, "select 1 as a"]), "");
     assert_eq!(fs::read_to_string(&file).expect("there"), "a\n1\n");
     let message = fails(&["-o", "/nosuch/folder/out.csv", "select 1"], 1);
@@ -404,20 +312,8 @@ fn an_output_file_appears_whole_or_not_at_all() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_one_message() {
-    let message = fails(
-        &[
-            "--format",
-            "csv",
-            "-o",
-            "/dev/full",
-            "select value from range(0, 100000)",
-        ],
-        1,
-    );
-    assert!(
-        message.contains("/dev/full") && message.contains("space"),
-        "{message}"
-    );
+    let message = fails(&["--format", "csv", "-o", "/dev/full", "select value from range(0, 100000)"], 1);
+    assert!(message.contains("/dev/full") && message.contains("space"), "{message}");
 }
 
 #[test]
@@ -430,22 +326,11 @@ fn a_reader_that_leaves_ends_the_query_silently() {
         .spawn()
         .expect("the binary starts");
     let mut some = [0; 64];
-    child
-        .stdout
-        .take()
-        .expect("a pipe")
-        .read_exact(&mut some)
-        .expect("rows are streamed");
+    child.stdout.take().expect("a pipe").read_exact(&mut some).expect("rows are streamed");
     assert!(some.starts_with(b"value\n0\n1\n"), "{some:?}");
     let output = child.wait_with_output().expect("the binary ends");
-    assert_eq!(
-        (output.status.code(), stderr(&output).as_str()),
-        (Some(0), "")
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(20),
-        "it did not stop"
-    );
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert!(started.elapsed() < Duration::from_secs(20), "it did not stop");
 }
 
 #[cfg(unix)]
@@ -463,24 +348,15 @@ fn ctrl_c_ends_a_query_and_leaves_no_file() {
     // Wait until it writes, so that the signal meets a running query.
     let started = Instant::now();
     while files(folder.path()).is_empty() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "nothing is written"
-        );
+        assert!(started.elapsed() < Duration::from_secs(20), "nothing is written");
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(200));
     let signalled = Instant::now();
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(status.expect("kill runs").success());
     let output = child.wait_with_output().expect("the binary ends");
-    assert!(
-        signalled.elapsed() < Duration::from_secs(2),
-        "it took {:?}",
-        signalled.elapsed()
-    );
+    assert!(signalled.elapsed() < Duration::from_secs(2), "it took {:?}", signalled.elapsed());
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(stderr(&output), "error: interrupted\n");
     assert_eq!(files(folder.path()), Vec::<String>::new());

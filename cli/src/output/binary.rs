@@ -23,9 +23,7 @@ impl ParquetSink {
     /// A sink for a result of `schema`; fails for types that Parquet cannot hold.
     pub fn new(schema: SchemaRef, destination: Destination) -> Result<ParquetSink, CliError> {
         let name = destination.name().to_string();
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .build();
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let writer = ArrowWriter::try_new(destination, schema, Some(properties))
             .map_err(|e| CliError::writing(&name, &e))?;
         Ok(ParquetSink { writer, name })
@@ -35,20 +33,14 @@ impl ParquetSink {
 impl Sink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
         let result = self.writer.write(batch).and_then(|()| {
-            if self.writer.in_progress_size() > ROW_GROUP_BYTES {
-                self.writer.flush()
-            } else {
-                Ok(())
-            }
+            if self.writer.in_progress_size() > ROW_GROUP_BYTES { self.writer.flush() } else { Ok(()) }
         });
         result.map_err(|e| CliError::writing(&self.name, &e))
     }
 
     fn finish(self: Box<Self>) -> Result<Destination, CliError> {
         let ParquetSink { writer, name } = *self;
-        writer
-            .into_inner()
-            .map_err(|e| CliError::writing(&name, &e))
+        writer.into_inner().map_err(|e| CliError::writing(&name, &e))
     }
 }
 
@@ -72,16 +64,12 @@ struct ArrowFileSink {
 
 impl Sink for ArrowFileSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
-        self.writer
-            .write(batch)
-            .map_err(|e| CliError::writing(&self.name, &e))
+        self.writer.write(batch).map_err(|e| CliError::writing(&self.name, &e))
     }
 
     fn finish(self: Box<Self>) -> Result<Destination, CliError> {
         let ArrowFileSink { writer, name } = *self;
-        writer
-            .into_inner()
-            .map_err(|e| CliError::writing(&name, &e))
+        writer.into_inner().map_err(|e| CliError::writing(&name, &e))
     }
 }
 
@@ -92,15 +80,11 @@ struct ArrowStreamSink {
 
 impl Sink for ArrowStreamSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
-        self.writer
-            .write(batch)
-            .map_err(|e| CliError::writing(&self.name, &e))
+        self.writer.write(batch).map_err(|e| CliError::writing(&self.name, &e))
     }
 
     fn finish(self: Box<Self>) -> Result<Destination, CliError> {
         let ArrowStreamSink { writer, name } = *self;
-        writer
-            .into_inner()
-            .map_err(|e| CliError::writing(&name, &e))
+        writer.into_inner().map_err(|e| CliError::writing(&name, &e))
     }
 }

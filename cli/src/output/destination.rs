@@ -20,10 +20,7 @@ enum Target {
     Stdout(Stdout),
     Memory(Vec<u8>),
     Device(File),
-    Replace {
-        temporary: NamedTempFile,
-        path: PathBuf,
-    },
+    Replace { temporary: NamedTempFile, path: PathBuf },
 }
 
 impl Write for Target {
@@ -59,11 +56,7 @@ impl Destination {
         let out = io::stdout();
         let terminal = out.is_terminal();
         let writer = BufWriter::with_capacity(BUFFER, Target::Stdout(out));
-        Destination {
-            writer,
-            name: "standard output".to_string(),
-            terminal,
-        }
+        Destination { writer, name: "standard output".to_string(), terminal }
     }
 
     /// The file at `path`, which keeps its old content until `commit`. Fails when the folder is
@@ -75,9 +68,7 @@ impl Destination {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let target = match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => {
-                return Err(CliError::Query(format!(
-                    "cannot write {name}: it is a folder"
-                )));
+                return Err(CliError::Query(format!("cannot write {name}: it is a folder")));
             }
             Ok(meta) if !meta.is_file() => {
                 Target::Device(OpenOptions::new().write(true).open(&path).map_err(fail)?)
@@ -104,21 +95,13 @@ impl Destination {
             Target::Stdout(_) | Target::Memory(_) | Target::Replace { .. } => false,
         };
         let writer = BufWriter::with_capacity(BUFFER, target);
-        Ok(Destination {
-            writer,
-            name,
-            terminal,
-        })
+        Ok(Destination { writer, name, terminal })
     }
 
     /// Memory, whose content `into_text` gives.
     pub fn memory() -> Destination {
         let writer = BufWriter::new(Target::Memory(Vec::new()));
-        Destination {
-            writer,
-            name: "memory".to_string(),
-            terminal: false,
-        }
+        Destination { writer, name: "memory".to_string(), terminal: false }
     }
 
     /// What was written, for a destination in memory; empty for others.
@@ -149,11 +132,6 @@ impl Destination {
         &self.name
     }
 
-    /// The error of a failed write here.
-    pub fn error(&self, error: &(dyn std::error::Error + 'static)) -> CliError {
-        CliError::writing(&self.name, error)
-    }
-
     /// Writes text.
     pub fn text(&mut self, text: &str) -> Result<(), CliError> {
         self.bytes(text.as_bytes())
@@ -161,16 +139,12 @@ impl Destination {
 
     /// Writes bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        self.writer
-            .write_all(bytes)
-            .map_err(|e| CliError::writing(&self.name, &e))
+        self.writer.write_all(bytes).map_err(|e| CliError::writing(&self.name, &e))
     }
 
     /// Hands what is buffered to the operating system.
     pub fn flush_all(&mut self) -> Result<(), CliError> {
-        self.writer
-            .flush()
-            .map_err(|e| CliError::writing(&self.name, &e))
+        self.writer.flush().map_err(|e| CliError::writing(&self.name, &e))
     }
 
     /// Makes what was written visible: flushes, and gives a file its name.
@@ -181,13 +155,8 @@ impl Destination {
         match target {
             Target::Stdout(_) | Target::Memory(_) | Target::Device(_) => Ok(()),
             Target::Replace { temporary, path } => {
-                temporary
-                    .as_file()
-                    .sync_all()
-                    .map_err(|e| CliError::writing(&name, &e))?;
-                temporary
-                    .persist(path)
-                    .map_err(|e| CliError::writing(&name, &e.error))?;
+                temporary.as_file().sync_all().map_err(|e| CliError::writing(&name, &e))?;
+                temporary.persist(path).map_err(|e| CliError::writing(&name, &e.error))?;
                 Ok(())
             }
         }

@@ -69,16 +69,8 @@ impl TableSink {
         TableSink {
             destination,
             limits,
-            names: schema
-                .fields()
-                .iter()
-                .map(|f| printable(f.name()))
-                .collect(),
-            numeric: schema
-                .fields()
-                .iter()
-                .map(|f| f.data_type().is_numeric())
-                .collect(),
+            names: schema.fields().iter().map(|f| printable(f.name())).collect(),
+            numeric: schema.fields().iter().map(|f| f.data_type().is_numeric()).collect(),
             rows: Vec::new(),
             layout: None,
             total: 0,
@@ -102,8 +94,7 @@ impl TableSink {
             }
         };
         for row in std::mem::take(&mut self.rows) {
-            self.destination
-                .text(&layout.line(&row, &self.numeric, "│"))?;
+            self.destination.text(&layout.line(&row, &self.numeric, "│"))?;
         }
         self.layout = Some(layout);
         Ok(())
@@ -114,15 +105,11 @@ impl Sink for TableSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
         self.total += batch.num_rows() as u64;
         let room = match self.limits.rows {
-            Some(rows) => (rows as u64)
-                .saturating_sub(self.shown)
-                .min(batch.num_rows() as u64),
+            Some(rows) => (rows as u64).saturating_sub(self.shown).min(batch.num_rows() as u64),
             None => batch.num_rows() as u64,
         };
         self.shown += room;
-        let options = FormatOptions::default()
-            .with_null("NULL")
-            .with_display_error(true);
+        let options = FormatOptions::default().with_null("NULL").with_display_error(true);
         let columns = batch
             .columns()
             .iter()
@@ -130,12 +117,7 @@ impl Sink for TableSink {
             .collect::<Result<Vec<_>, ArrowError>>()
             .map_err(|e| CliError::Query(e.to_string()))?;
         for row in 0..room as usize {
-            self.rows.push(
-                columns
-                    .iter()
-                    .map(|c| printable(&c.value(row).to_string()))
-                    .collect(),
-            );
+            self.rows.push(columns.iter().map(|c| printable(&c.value(row).to_string())).collect());
             if self.limits.rows.is_none() && self.rows.len() >= WIDTH_ROWS {
                 self.drain()?;
             }
@@ -149,10 +131,7 @@ impl Sink for TableSink {
         let mut facts = vec![rows(self.total)];
         if self.total > self.shown {
             let more = self.total - self.shown;
-            self.destination.text(&format!(
-                "… {more} more {}\n",
-                if more == 1 { "row" } else { "rows" }
-            ))?;
+            self.destination.text(&format!("… {more} more {}\n", if more == 1 { "row" } else { "rows" }))?;
             facts.push(format!("{} shown", self.shown));
         }
         if let Some(layout) = &self.layout {
@@ -161,19 +140,13 @@ impl Sink for TableSink {
                 facts.push(format!("{columns} of {} columns shown", self.names.len()));
             }
         }
-        self.destination
-            .text(&format!("({})\n", facts.join(", ")))?;
+        self.destination.text(&format!("({})\n", facts.join(", ")))?;
         Ok(self.destination)
     }
 }
 
 impl Layout {
-    fn new(
-        names: &[String],
-        numeric: &[bool],
-        rows: &[Vec<String>],
-        limit: Option<usize>,
-    ) -> Layout {
+    fn new(names: &[String], numeric: &[bool], rows: &[Vec<String>], limit: Option<usize>) -> Layout {
         let mut widths: Vec<usize> = names.iter().map(|name| name.width()).collect();
         for row in rows {
             for (width, value) in widths.iter_mut().zip(row) {
@@ -284,11 +257,7 @@ fn leave_one_out(shown: &mut Vec<Shown>) {
         }
         Some(at) => {
             // The longer side gives one away, so that the first and the last columns stay.
-            let remove = if at > shown.len() - 1 - at {
-                at - 1
-            } else {
-                at + 1
-            };
+            let remove = if at > shown.len() - 1 - at { at - 1 } else { at + 1 };
             shown.remove(remove);
         }
     }

@@ -36,17 +36,8 @@ pub struct DelimitedSink {
 
 impl DelimitedSink {
     /// Writes the header of `schema`.
-    pub fn new(
-        schema: &Schema,
-        delimiter: u8,
-        destination: Destination,
-    ) -> Result<DelimitedSink, CliError> {
-        let mut sink = DelimitedSink {
-            destination,
-            delimiter,
-            line: Vec::new(),
-            field: String::new(),
-        };
+    pub fn new(schema: &Schema, delimiter: u8, destination: Destination) -> Result<DelimitedSink, CliError> {
+        let mut sink = DelimitedSink { destination, delimiter, line: Vec::new(), field: String::new() };
         for (i, field) in schema.fields().iter().enumerate() {
             if i > 0 {
                 sink.line.push(delimiter);
@@ -87,11 +78,7 @@ impl Sink for DelimitedSink {
         let options = FormatOptions::default();
         let columns = formatters(batch.columns(), &options)?;
         // Logical: also where a dictionary holds the NULL, or the column has the type Null.
-        let nulls: Vec<_> = batch
-            .columns()
-            .iter()
-            .map(|array| array.logical_nulls())
-            .collect();
+        let nulls: Vec<_> = batch.columns().iter().map(|array| array.logical_nulls()).collect();
         for row in 0..batch.num_rows() {
             for (i, (formatter, nulls)) in columns.iter().zip(&nulls).enumerate() {
                 if i > 0 {
@@ -101,10 +88,7 @@ impl Sink for DelimitedSink {
                     continue;
                 }
                 self.field.clear();
-                formatter
-                    .value(row)
-                    .write(&mut self.field)
-                    .map_err(|e| CliError::Query(e.to_string()))?;
+                formatter.value(row).write(&mut self.field).map_err(|e| CliError::Query(e.to_string()))?;
                 push_field(&mut self.line, &self.field, self.delimiter);
             }
             self.end_line()?;
@@ -127,10 +111,7 @@ impl JsonSink {
     /// A sink that has written nothing yet.
     pub fn new(destination: Destination) -> JsonSink {
         let name = destination.name().to_string();
-        JsonSink {
-            writer: json_options().build(destination),
-            name,
-        }
+        JsonSink { writer: json_options().build(destination), name }
     }
 }
 
@@ -140,9 +121,7 @@ fn json_options() -> WriterBuilder {
 
 impl Sink for JsonSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
-        self.writer
-            .write(batch)
-            .map_err(|e| CliError::writing(&self.name, &e))
+        self.writer.write(batch).map_err(|e| CliError::writing(&self.name, &e))
     }
 
     fn finish(self: Box<Self>) -> Result<Destination, CliError> {
@@ -164,18 +143,13 @@ impl JsonLinesSink {
     /// A sink that has written nothing yet.
     pub fn new(destination: Destination) -> JsonLinesSink {
         let name = destination.name().to_string();
-        JsonLinesSink {
-            writer: json_options().build(destination),
-            name,
-        }
+        JsonLinesSink { writer: json_options().build(destination), name }
     }
 }
 
 impl Sink for JsonLinesSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
-        self.writer
-            .write(batch)
-            .map_err(|e| CliError::writing(&self.name, &e))
+        self.writer.write(batch).map_err(|e| CliError::writing(&self.name, &e))
     }
 
     fn finish(self: Box<Self>) -> Result<Destination, CliError> {
@@ -201,11 +175,7 @@ impl MarkdownSink {
         }
         text.push_str("\n|");
         for field in schema.fields() {
-            text.push_str(if field.data_type().is_numeric() {
-                "---:|"
-            } else {
-                "---|"
-            });
+            text.push_str(if field.data_type().is_numeric() { "---:|" } else { "---|" });
         }
         text.push('\n');
         destination.text(&text)?;
@@ -235,10 +205,7 @@ impl Sink for MarkdownSink {
             line.push('|');
             for formatter in &columns {
                 field.clear();
-                formatter
-                    .value(row)
-                    .write(&mut field)
-                    .map_err(|e| CliError::Query(e.to_string()))?;
+                formatter.value(row).write(&mut field).map_err(|e| CliError::Query(e.to_string()))?;
                 line.push(' ');
                 push_markdown(&mut line, &field);
                 line.push_str(" |");
