@@ -70,7 +70,7 @@ a = lambda z: (atan(sqrt(z)) / sqrt(z) - 1) / z
 amax = mpf("0.4143") ** 2
 show("ATAN, z = t^2, |t| <= tan(pi/8): atan(t) = t + t*z*A(z)", fit(a, tiny, amax, 11), a, tiny, amax, lambda z: z)
 
-split("pi/2", pi / 2, 33, 33)
+split("pi/2", pi / 2, 33, 33, 33)
 split("2/pi", 2 / pi)
 split("ln2", log(2), 42)
 split("ln2 (dd)", log(2))

@@ -27,6 +27,7 @@
 pub mod bitmap;
 pub mod compact;
 pub mod datetime;
+pub mod decimal;
 pub mod isa;
 pub mod strings;
 pub mod symbols;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::{bitmap, compact, datetime, strings, vecmath};
+use crate::{bitmap, compact, datetime, decimal, strings, vecmath};
 
 /// How a parameter or result travels in a machine register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,6 +141,11 @@ fn kernels() -> Vec<Symbol> {
             rt_rowid_sel, rt_compose_sel,
         }
         datetime { rt_date_part, rt_date_part_day, rt_date_trunc, rt_date_trunc_day }
+        decimal {
+            rt_dec_add, rt_dec_sub, rt_dec_mul, rt_dec_div, rt_dec_rem, rt_dec_rescale,
+            rt_dec_fits, rt_dec_from_i64, rt_dec_from_u64, rt_dec_to_i64, rt_dec_to_u64,
+            rt_dec_from_f64, rt_dec_to_f64,
+        }
         strings::load {
             rt_load_utf8_i32, rt_load_utf8_i64, rt_load_view, rt_load_dict_i8, rt_load_dict_i16,
             rt_load_dict_i32, rt_load_dict_i64, rt_load_dict_u8, rt_load_dict_u16,

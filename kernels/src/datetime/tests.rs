@@ -122,6 +122,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
     #[test]
     fn kernels_are_the_scalar_functions(rows in prop::collection::vec((tick(), any::<i32>()), 0..200)) {
         let ticks: Vec<i64> = rows.iter().map(|r| r.0.1).collect();

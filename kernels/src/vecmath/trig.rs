@@ -1,9 +1,9 @@
 //! sin, cos, tan.
 //!
-//! The argument is reduced by multiples of pi/2 in three parts (W. J. Cody and W. Waite, "Software
-//! Manual for the Elementary Functions", 1980): two parts of 33 bits, whose products with the multiple
-//! are exact, and one of 53. The reduced argument is a double-double `r + t` with an absolute error of
-//! about 2^-98, so results near a zero of the function keep their relative accuracy. Then near-minimax
+//! The argument is reduced by multiples of pi/2 in four parts (W. J. Cody and W. Waite, "Software
+//! Manual for the Elementary Functions", 1980): three parts of 33 bits, whose products with the multiple
+//! are exact, and one of 53. The reduced argument is a double-double `r + t` good to about 100 bits of
+//! itself, so results near a zero or a pole keep their relative accuracy. Then near-minimax
 //! polynomials on [-pi/4, pi/4] (made by `coefficients.py`), and the quadrant picks one and its sign.
 //! Signs are put back at the end from the argument's own, which keeps -0.
 //!
@@ -23,7 +23,8 @@ pub(super) fn special(x: f64) -> bool {
 const TWO_OVER_PI: f64 = bits(0x3fe45f306dc9c883);
 const HALF_PI_1: f64 = bits(0x3ff921fb54400000);
 const HALF_PI_2: f64 = bits(0x3dd0b4611a600000);
-const HALF_PI_3: f64 = bits(0x3ba3198a2e037073);
+const HALF_PI_3: f64 = bits(0x3ba3198a2e000000);
+const HALF_PI_4: f64 = bits(0x397b839a252049c1);
 
 /// sin(r) = r + r z S(z), z = r^2; error 2^-57.
 const SIN: [f64; 7] = [
@@ -51,10 +52,11 @@ const COS: [f64; 6] = [
 fn reduce(x: f64) -> (u64, f64, f64) {
     let shifted = x * TWO_OVER_PI + ROUND;
     let k = shifted - ROUND;
-    // Exact, and so is the product; the difference of the next two is not.
+    // Exact, and so are the products with the next two parts.
     let first = x - k * HALF_PI_1;
-    let (sum, error) = two_sum(first, -(k * HALF_PI_2));
-    let (r, t) = fast_two_sum(sum, error - k * HALF_PI_3);
+    let (second, error2) = two_sum(first, -(k * HALF_PI_2));
+    let (third, error3) = two_sum(second, -(k * HALF_PI_3));
+    let (r, t) = fast_two_sum(third, (error2 + error3) - k * HALF_PI_4);
     (shifted.to_bits(), r, t)
 }
 
