@@ -6,6 +6,7 @@
 
 pub mod agg;
 pub mod build;
+pub mod interp;
 pub mod op;
 pub mod pipeline;
 pub mod types;

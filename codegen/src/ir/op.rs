@@ -52,7 +52,7 @@ pub enum MathFn {
     Trunc,
     /// Half away from zero, as `f64::round`.
     Round,
-    /// -1, 0 or 1 with NaN kept; zeros of either sign give 0.0, as DataFusion's `signum`.
+    /// -1, 0 or 1 with NaN kept (bit for bit); zeros of either sign give 0.0, as DataFusion's `signum`.
     Signum,
     Exp,
     Ln,
@@ -141,11 +141,44 @@ pub enum DatePart {
     Second,
     /// Seconds within the minute in milliseconds, 0 to 59,999.
     Millisecond,
+    /// Seconds within the minute in microseconds.
     Microsecond,
+    /// Nanoseconds within the second (more does not fit the result's type).
     Nanosecond,
 }
 
-/// Granularities of [`Op::DateTrunc`]; weeks begin on Monday.
+impl DatePart {
+    /// Whether the part is one of the time of day.
+    pub fn is_clock(self) -> bool {
+        match self {
+            DatePart::Year
+            | DatePart::Quarter
+            | DatePart::Month
+            | DatePart::Week
+            | DatePart::Day
+            | DatePart::DayOfWeek
+            | DatePart::DayOfYear => false,
+            DatePart::Hour
+            | DatePart::Minute
+            | DatePart::Second
+            | DatePart::Millisecond
+            | DatePart::Microsecond
+            | DatePart::Nanosecond => true,
+        }
+    }
+
+    /// Whether some values of the unit lie outside the calendar and so have no such part.
+    pub fn can_be_null(self, unit: TimeUnit) -> bool {
+        match unit {
+            TimeUnit::Day => !self.is_clock(),
+            TimeUnit::Second | TimeUnit::Milli | TimeUnit::Micro => true,
+            TimeUnit::Nano => false,
+        }
+    }
+}
+
+/// Granularities of [`Op::DateTrunc`]; weeks begin on Monday. Years, quarters, months and weeks are
+/// coarse: they need the calendar. The others have a fixed length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TruncTo {
     Year,
@@ -158,6 +191,21 @@ pub enum TruncTo {
     Second,
     Millisecond,
     Microsecond,
+}
+
+impl TruncTo {
+    /// Whether the unit is longer than a day.
+    pub fn is_coarse(self) -> bool {
+        match self {
+            TruncTo::Year | TruncTo::Quarter | TruncTo::Month | TruncTo::Week => true,
+            TruncTo::Day
+            | TruncTo::Hour
+            | TruncTo::Minute
+            | TruncTo::Second
+            | TruncTo::Millisecond
+            | TruncTo::Microsecond => false,
+        }
+    }
 }
 
 /// What a string's length is counted in.
@@ -191,7 +239,8 @@ pub enum Op {
     /// filter). What a generated range is made from.
     RowIndex,
 
-    /// `(T, T) -> T` over ints and floats.
+    /// `(T, T) -> T` over ints and floats. Floats: of two NaNs the first operand's is the result,
+    /// of one that one, quieted (so do `Sub`, `Mul` and `Div`).
     Add(Overflow),
     Sub(Overflow),
     Mul(Overflow),
@@ -289,13 +338,16 @@ pub enum Op {
     /// `(float, float) -> float`.
     MathBin(MathBin, Precision),
 
-    /// `(I32 days | I64 ticks) -> I32`.
+    /// `(I32 days | I64 ticks) -> I32`. Null, as in arrow, outside chrono's calendar, which goes
+    /// from -262143-01-01 to 262142-12-31; clock parts of a date are 0 even there.
     DatePart {
         part: DatePart,
         unit: TimeUnit,
     },
-    /// `(I32 days | I64 ticks) -> the same`: the start of the calendar unit that holds it; fails
-    /// when that cannot be represented.
+    /// `(I32 days | I64 ticks) -> the same`: the start of the calendar unit that holds it. To a
+    /// coarse unit it fails, as DataFusion does, when the ticks or the result do not fit 64 bits
+    /// of nanoseconds, or the days 32 bits. To others it cannot fail: ticks longer than the unit
+    /// are left alone, and less than a unit above the minimum the result wraps.
     DateTrunc {
         to: TruncTo,
         unit: TimeUnit,
@@ -306,7 +358,8 @@ pub enum Op {
     /// `(Str) -> I32`.
     StrLen(Bound),
     /// `(Str, I64) -> Str` or `(Str, I64, I64) -> Str`: SQL substr over code points, positions
-    /// from 1, a start below 1 uses up length; a negative length fails.
+    /// from 1, a start below 1 uses up length; a negative length fails, and so does the start
+    /// `i64::MIN`.
     Substr,
 }
 
@@ -462,10 +515,10 @@ impl Op {
                 want(t.is_float())?;
                 (t, strict)
             }
-            Op::DatePart { unit, .. } => {
+            Op::DatePart { part, unit } => {
                 arity(1)?;
                 want(ty(0)? == unit.ty())?;
-                (Ty::I32, strict)
+                (Ty::I32, strict || part.can_be_null(*unit))
             }
             Op::DateTrunc { unit, .. } => {
                 arity(1)?;
@@ -503,8 +556,8 @@ impl Op {
             | Op::DecFromInt { fail, .. }
             | Op::DecToInt { fail, .. }
             | Op::DecFromFloat { fail, .. } => *fail == OnFail::Err,
-            Op::DecDiv { .. } | Op::DateTrunc { .. } | Op::Guard(_) => true,
-            Op::Substr => args.len() == 3,
+            Op::DecDiv { .. } | Op::Substr | Op::Guard(_) => true,
+            Op::DateTrunc { to, .. } => to.is_coarse(),
             Op::Input(_)
             | Op::Const(_)
             | Op::RowIndex

@@ -1,0 +1,168 @@
+//! What happens to the rows that reach the end of the loop.
+
+use super::super::agg::{Agg, AggFunc, AggState, AggValue, combine_f64, wrap_to};
+use super::super::pipeline::{Emit, Loop, Sink};
+use super::super::{CHUNK, GROUP};
+use super::arith::Float;
+use super::arrays;
+use super::column::{Column, Data};
+use crate::run::{EvalError, LoopOutput};
+use arrow::array::UInt32Array;
+
+/// What the chunks so far have left behind.
+pub(super) struct SinkState<'a> {
+    source: &'a Loop,
+    rows: usize,
+    /// Of an emitting sink: one column per computed output, `None` for passengers.
+    columns: Vec<Option<Column<'a>>>,
+    selection: Vec<u32>,
+    accumulators: Vec<Accumulator>,
+}
+
+impl<'a> SinkState<'a> {
+    pub fn new(source: &'a Loop) -> SinkState<'a> {
+        let (columns, accumulators) = match &source.sink {
+            Sink::Emit(emits) => {
+                let columns = emits.iter().map(|e| match e {
+                    Emit::Value { value, .. } => Some(Column::empty(source.value(*value).ty)),
+                    Emit::Passenger { .. } => None,
+                });
+                (columns.collect(), vec![])
+            }
+            Sink::Aggregate(aggs) => (vec![], aggs.iter().map(Accumulator::new).collect()),
+        };
+        SinkState { source, rows: 0, columns, selection: vec![], accumulators }
+    }
+
+    /// Takes over a chunk: its values and the positions of its live rows; `start` is the chunk's
+    /// first row in the morsel.
+    pub fn consume(
+        &mut self,
+        values: &[Option<Column<'a>>],
+        live: &[usize],
+        start: usize,
+    ) -> Result<(), EvalError> {
+        let value = |v: usize| {
+            values[v].as_ref().ok_or_else(|| EvalError::Binding(format!("v{v} is emitted but not computed")))
+        };
+        self.rows += live.len();
+        match &self.source.sink {
+            Sink::Emit(emits) => {
+                for (emit, column) in emits.iter().zip(&mut self.columns) {
+                    if let (Emit::Value { value: v, .. }, Some(column)) = (emit, column) {
+                        column.append(value(v.index())?);
+                    }
+                }
+                if self.source.needs_selection() {
+                    self.selection.extend(live.iter().map(|i| (start + i) as u32));
+                }
+            }
+            Sink::Aggregate(aggs) => {
+                for (agg, accumulator) in aggs.iter().zip(&mut self.accumulators) {
+                    let arg = agg.arg.map(|v| value(v.index())).transpose()?;
+                    let filter = agg.filter.map(|v| value(v.index())).transpose()?;
+                    for j in 0..live.len() {
+                        if filter.is_none_or(|f| f.is_true(j)) && arg.is_none_or(|a| a.valid[j]) {
+                            accumulator.add(agg, j, arg);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Result<LoopOutput, EvalError> {
+        let mut columns = Vec::new();
+        if let Sink::Emit(emits) = &self.source.sink {
+            for (emit, column) in emits.iter().zip(self.columns) {
+                columns.push(match (emit, column) {
+                    (Emit::Value { data_type, nullable, .. }, Some(column)) => {
+                        if !*nullable && column.valid.contains(&false) {
+                            return Err(EvalError::Binding("an output without nulls got one".to_owned()));
+                        }
+                        Some(arrays::store(column, data_type)?)
+                    }
+                    (Emit::Value { .. } | Emit::Passenger { .. }, _) => None,
+                });
+            }
+        }
+        let selection = self.source.needs_selection().then(|| UInt32Array::from(self.selection));
+        let aggs = self.accumulators.iter().map(Accumulator::state).collect();
+        Ok(LoopOutput { rows: self.rows, columns, selection, aggs })
+    }
+}
+
+/// An aggregate over the rows of the morsel so far.
+struct Accumulator {
+    state: AggState,
+    /// The running sums of a float sum.
+    sums: Option<[f64; GROUP]>,
+}
+
+impl Accumulator {
+    fn new(agg: &Agg) -> Accumulator {
+        let sums = (agg.func == AggFunc::Sum && agg.ty.is_float()).then_some([0.0; GROUP]);
+        Accumulator { state: AggState::empty(agg), sums }
+    }
+
+    /// Counts row `j` of a chunk (its position after the last filter).
+    fn add(&mut self, agg: &Agg, j: usize, arg: Option<&Column<'_>>) {
+        debug_assert!(j < CHUNK);
+        self.state.count += 1;
+        let value = match (agg.func, arg) {
+            (AggFunc::Count, _) => AggValue::Int(1),
+            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, Some(arg)) => number(arg, j),
+            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, None) => AggValue::Int(0),
+        };
+        let first = self.state.count == 1;
+        self.state.value = match (agg.func, self.state.value, value) {
+            (AggFunc::Sum, so_far, AggValue::Float(v)) => {
+                if let Some(sums) = &mut self.sums {
+                    sums[j % GROUP] = Float::add(sums[j % GROUP], v);
+                }
+                so_far
+            }
+            (AggFunc::Count | AggFunc::Sum, AggValue::Int(a), AggValue::Int(b)) => {
+                AggValue::Int(wrap_to(agg.ty, a.wrapping_add(b)))
+            }
+            (AggFunc::Min | AggFunc::Max, _, v) if first => v,
+            (AggFunc::Min, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.min(b)),
+            (AggFunc::Max, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.max(b)),
+            (AggFunc::Min, AggValue::Float(a), AggValue::Float(b)) => {
+                AggValue::Float(if b.total_cmp(&a).is_lt() { b } else { a })
+            }
+            (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
+                AggValue::Float(if b.total_cmp(&a).is_gt() { b } else { a })
+            }
+            (_, so_far, _) => so_far,
+        };
+    }
+
+    fn state(&self) -> AggState {
+        match &self.sums {
+            Some(sums) => AggState { count: self.state.count, value: AggValue::Float(combine_f64(sums)) },
+            None => self.state,
+        }
+    }
+}
+
+/// Row `j` of a numeric column.
+fn number(column: &Column<'_>, j: usize) -> AggValue {
+    match &column.data {
+        Data::I8(v) => AggValue::Int(i128::from(v[j])),
+        Data::I16(v) => AggValue::Int(i128::from(v[j])),
+        Data::I32(v) => AggValue::Int(i128::from(v[j])),
+        Data::I64(v) => AggValue::Int(i128::from(v[j])),
+        Data::I128(v) => AggValue::Int(v[j]),
+        Data::U8(v) => AggValue::Int(i128::from(v[j])),
+        Data::U16(v) => AggValue::Int(i128::from(v[j])),
+        Data::U32(v) => AggValue::Int(i128::from(v[j])),
+        Data::U64(v) => AggValue::Int(i128::from(v[j])),
+        Data::F32(v) => AggValue::Float(f64::from(v[j])),
+        Data::F64(v) => AggValue::Float(v[j]),
+        Data::Bool(v) => AggValue::Int(i128::from(v[j])),
+        // The verifier admits no aggregate of strings.
+        Data::Str(_) => AggValue::Int(0),
+    }
+}
