@@ -20,4 +20,8 @@ pub struct PlanOptions {
     pub mode: FusionMode,
     /// Call libm for every transcendental function, also where a faster kernel within 1 ulp would do.
     pub exact_libm: bool,
+    /// Nothing above the stage compares, groups, sorts, joins on or computes from its output: it
+    /// reaches the user as it is (through limits, exchanges without keys, unions). Only then may
+    /// floats in the output come from kernels within 1 ulp of libm.
+    pub output_is_final: bool,
 }

@@ -1,0 +1,207 @@
+//! Arithmetic, comparison and logic.
+//!
+//! Facts the code relies on (DataFusion 55, arrow 59): integer `+ - *` wrap unless the expression
+//! says otherwise, decimals and durations err; comparisons of floats treat -0.0 as 0.0; AND and OR
+//! are three-valued, and their right side counts only where the left does not decide.
+
+use super::{Ctx, Expr, Native, Scope, StageBuilder, data_type, is_string};
+use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
+use fuseline_codegen::ir::{CmpOp, Lit, Op, Overflow, Ty, ValueId};
+
+impl StageBuilder {
+    pub(super) fn binary(
+        &mut self,
+        expr: &Expr,
+        e: &BinaryExpr,
+        scope: &Scope,
+        cx: Ctx,
+    ) -> Native<ValueId> {
+        use Operator as O;
+        match e.op() {
+            O::And | O::Or => self.logic(e, scope, cx),
+            O::Eq => self.compare(e, Op::Cmp(CmpOp::Eq), scope, cx),
+            O::NotEq => self.compare(e, Op::Cmp(CmpOp::Ne), scope, cx),
+            O::Lt => self.compare(e, Op::Cmp(CmpOp::Lt), scope, cx),
+            O::LtEq => self.compare(e, Op::Cmp(CmpOp::Le), scope, cx),
+            O::Gt => self.compare(e, Op::Cmp(CmpOp::Gt), scope, cx),
+            O::GtEq => self.compare(e, Op::Cmp(CmpOp::Ge), scope, cx),
+            O::IsDistinctFrom => self.compare(e, Op::Distinct, scope, cx),
+            O::IsNotDistinctFrom => {
+                let v = self.compare(e, Op::Distinct, scope, cx)?;
+                self.total(Op::Not, &[v])
+            }
+            O::Plus | O::Minus | O::Multiply | O::Divide | O::Modulo => self.arithmetic(expr, e, scope, cx),
+            O::BitwiseAnd => self.bits(e, Op::BitAnd, scope, cx),
+            O::BitwiseOr => self.bits(e, Op::BitOr, scope, cx),
+            O::BitwiseXor => self.bits(e, Op::BitXor, scope, cx),
+            O::BitwiseShiftLeft => self.bits(e, Op::Shl, scope, cx),
+            O::BitwiseShiftRight => self.bits(e, Op::Shr, scope, cx),
+            O::LikeMatch => self.like(e.left(), e.right(), false, false, scope, cx),
+            O::ILikeMatch => self.like(e.left(), e.right(), false, true, scope, cx),
+            O::NotLikeMatch => self.like(e.left(), e.right(), true, false, scope, cx),
+            O::NotILikeMatch => self.like(e.left(), e.right(), true, true, scope, cx),
+            other => Err(format!("no loop computes the operator {other}")),
+        }
+    }
+
+    /// AND and OR. A chain of the same operator is taken apart on its left spine, where parsers put
+    /// it, so that a chain of thousands does not recurse.
+    fn logic(&mut self, e: &BinaryExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
+        let mut rights = vec![e.right()];
+        let mut first = e.left();
+        while let Some(l) = first.downcast_ref::<BinaryExpr>()
+            && l.op() == e.op()
+        {
+            rights.push(l.right());
+            first = l.left();
+        }
+        let and = *e.op() == Operator::And;
+        let mut acc = self.value_as(first, Ty::Bool, scope, cx)?;
+        for right in rights.into_iter().rev() {
+            // The right side matters where the left is not false (AND), not true (OR).
+            let decides = if and { self.total(Op::Not, &[acc])? } else { acc };
+            let decided = self.total(Op::IsTrue, &[decides])?;
+            let open = self.total(Op::Not, &[decided])?;
+            let lazy = self.narrow(cx, open)?;
+            let right = self.value_as(right, Ty::Bool, scope, lazy)?;
+            acc = self.total(if and { Op::And } else { Op::Or }, &[acc, right])?;
+        }
+        Ok(acc)
+    }
+
+    fn compare(&mut self, e: &BinaryExpr, op: Op, scope: &Scope, cx: Ctx) -> Native<ValueId> {
+        let (lt, rt) = (data_type(e.left(), &scope.schema)?, data_type(e.right(), &scope.schema)?);
+        if !comparable(&lt, &rt) {
+            return Err(format!("no loop compares {lt} with {rt}"));
+        }
+        let (l, r) = self.pair(e, scope, cx)?;
+        self.total(op, &[l, r])
+    }
+
+    fn bits(&mut self, e: &BinaryExpr, op: Op, scope: &Scope, cx: Ctx) -> Native<ValueId> {
+        let (l, r) = self.pair(e, scope, cx)?;
+        self.op(op, &[l, r], cx)
+    }
+
+    /// Both operands, of one type; an untyped NULL takes the other's.
+    fn pair(&mut self, e: &BinaryExpr, scope: &Scope, cx: Ctx) -> Native<(ValueId, ValueId)> {
+        if is_null(e.left()) {
+            let r = self.value(e.right(), scope, cx)?;
+            return Ok((self.ir.lit(Lit::Null(self.ir.ty(r))), r));
+        }
+        let l = self.value(e.left(), scope, cx)?;
+        let r = self.value_as(e.right(), self.ir.ty(l), scope, cx)?;
+        Ok((l, r))
+    }
+
+    fn arithmetic(&mut self, expr: &Expr, e: &BinaryExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
+        use DataType as D;
+        let (lt, rt) = (data_type(e.left(), &scope.schema)?, data_type(e.right(), &scope.schema)?);
+        let checked = *e != BinaryExpr::new(e.left().clone(), *e.op(), e.right().clone());
+        let wrap = if checked { Overflow::Err } else { Overflow::Wrap };
+        match (&lt, e.op(), &rt) {
+            (l, _, r) if l == r && l.is_integer() => {
+                let (a, b) = self.pair(e, scope, cx)?;
+                self.op(plain(e.op(), wrap)?, &[a, b], cx)
+            }
+            (l, _, r) if l == r && matches!(l, D::Float32 | D::Float64) => {
+                let (a, b) = self.pair(e, scope, cx)?;
+                self.op(plain(e.op(), Overflow::Wrap)?, &[a, b], cx)
+            }
+            (D::Decimal128(_, s1), _, D::Decimal128(_, s2)) => {
+                let (a, b) = self.pair(e, scope, cx)?;
+                self.decimal(e.op(), (a, *s1), (b, *s2), cx)
+            }
+            (D::Date32, Operator::Minus, D::Date32) => {
+                let (a, b) = self.pair(e, scope, cx)?;
+                let (a, b) = (self.widen(a)?, self.widen(b)?);
+                self.op(Op::Sub(Overflow::Wrap), &[a, b], cx)
+            }
+            (D::Date64, Operator::Minus, D::Date64) => {
+                let (a, b) = self.pair(e, scope, cx)?;
+                let ms = self.op(Op::Sub(Overflow::Wrap), &[a, b], cx)?;
+                self.div_const(ms, 86_400_000, cx)
+            }
+            // Instants and spans of one unit: plain checked arithmetic, whatever the zone.
+            (D::Timestamp(a, _), Operator::Minus, D::Timestamp(b, _)) if a == b => {
+                let (a, b) = self.pair(e, scope, cx)?;
+                self.op(Op::Sub(Overflow::Err), &[a, b], cx)
+            }
+            (D::Timestamp(a, _) | D::Duration(a), Operator::Plus | Operator::Minus, D::Duration(b))
+            | (D::Duration(a), Operator::Plus, D::Timestamp(b, _))
+                if a == b =>
+            {
+                let (a, b) = self.pair(e, scope, cx)?;
+                self.op(plain(e.op(), Overflow::Err)?, &[a, b], cx)
+            }
+            _ => Err(format!("no loop computes {lt} {} {rt} (`{expr}`)", e.op())),
+        }
+    }
+
+    /// Arrow's decimal rules, which follow Hive's: operands are brought to one scale (`+ - %`), or
+    /// the left one is scaled up by what the result's scale needs (`/`).
+    fn decimal(&mut self, op: &Operator, l: (ValueId, i8), r: (ValueId, i8), cx: Ctx) -> Native<ValueId> {
+        let ((l, s1), (r, s2)) = (l, r);
+        if s1 < 0 || s2 < 0 {
+            return Err("decimals of negative scale are not known to loops".to_owned());
+        }
+        let scale = s1.max(s2);
+        match op {
+            Operator::Plus | Operator::Minus | Operator::Modulo => {
+                let l = self.scale_up(l, scale - s1, cx)?;
+                let r = self.scale_up(r, scale - s2, cx)?;
+                self.op(plain(op, Overflow::Err)?, &[l, r], cx)
+            }
+            Operator::Multiply if i16::from(s1) + i16::from(s2) <= i16::from(DECIMAL128_MAX_SCALE) => {
+                self.op(Op::Mul(Overflow::Err), &[l, r], cx)
+            }
+            Operator::Divide => {
+                let result_scale = (i16::from(s1) + 4).min(i16::from(DECIMAL128_MAX_SCALE));
+                let pow = result_scale - i16::from(s1) + i16::from(s2);
+                if pow > 38 {
+                    return Err("the quotient's scale does not fit a decimal".to_owned());
+                }
+                let op = Op::DecDiv { left_pow: pow.max(0) as u8, right_pow: (-pow).max(0) as u8 };
+                self.op(op, &[l, r], cx)
+            }
+            other => Err(format!("no loop computes this decimal operation {other}")),
+        }
+    }
+
+    fn scale_up(&mut self, v: ValueId, digits: i8, cx: Ctx) -> Native<ValueId> {
+        if digits == 0 {
+            return Ok(v);
+        }
+        let factor = self.ir.lit(Lit::I128(10i128.pow(digits as u32)));
+        self.op(Op::Mul(Overflow::Err), &[v, factor], cx)
+    }
+}
+
+/// The op of an arithmetic operator on operands of one type.
+fn plain(op: &Operator, overflow: Overflow) -> Native<Op> {
+    Ok(match op {
+        Operator::Plus => Op::Add(overflow),
+        Operator::Minus => Op::Sub(overflow),
+        Operator::Multiply => Op::Mul(overflow),
+        Operator::Divide => Op::Div,
+        Operator::Modulo => Op::Rem,
+        other => return Err(format!("{other} is no arithmetic operator")),
+    })
+}
+
+/// Whether physical values of the two types compare as DataFusion compares the columns.
+fn comparable(l: &DataType, r: &DataType) -> bool {
+    use DataType as D;
+    match (l, r) {
+        (D::Null, _) | (_, D::Null) => true,
+        (D::Decimal128(_, a), D::Decimal128(_, b)) => a == b,
+        (D::Timestamp(a, _), D::Timestamp(b, _)) => a == b,
+        _ => l == r || (is_string(l) && is_string(r)),
+    }
+}
+
+fn is_null(expr: &Expr) -> bool {
+    expr.downcast_ref::<Literal>().is_some_and(|l| l.value().is_null())
+}

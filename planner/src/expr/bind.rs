@@ -1,0 +1,179 @@
+//! Batch calls: what is left to DataFusion's own implementation.
+//!
+//! A call is an expression over argument columns. Its arguments are computed in the loop before it
+//! where they can be, constants stay constants (many functions insist on that), and an operand
+//! whose type no loop knows is evaluated by the call itself. A volatile call is never shared: each
+//! occurrence is evaluated on each surviving row once.
+
+use super::{Col, Ctx, Expr, Native, PendingCall, Scope, StageBuilder, can_emit, data_type};
+use arrow::datatypes::Field;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, CaseExpr, Column, LambdaExpr, LambdaVariable, Literal, UnKnownColumn,
+};
+use datafusion::physical_expr::{HigherOrderFunctionExpr, ScalarFunctionExpr};
+use datafusion::physical_expr_common::physical_expr::is_volatile;
+use std::sync::Arc;
+
+impl StageBuilder {
+    /// Makes a call of the expression. Errs only for what no call can carry.
+    pub(super) fn call(&mut self, expr: &Expr, scope: &Scope, cx: Ctx, why: String) -> Native<Col> {
+        if contains(expr, |e| {
+            e.is::<LambdaExpr>()
+                || e.is::<LambdaVariable>()
+                || e.is::<HigherOrderFunctionExpr>()
+                || e.is::<UnKnownColumn>()
+        }) {
+            return Err("it holds a lambda function, whose variables cannot be moved".to_owned());
+        }
+        let data_type = data_type(expr, &scope.schema)?;
+        let mut args = vec![];
+        let bound = if evaluates_lazily(expr) {
+            rebind(expr, scope, &mut args)?
+        } else {
+            let children = expr
+                .children()
+                .into_iter()
+                .map(|c| self.bind(c, scope, cx, &mut args))
+                .collect::<Native<Vec<_>>>()?;
+            with_children(expr, children)?
+        };
+        let volatile = is_volatile(expr);
+        let call = PendingCall {
+            name: expr.to_string(),
+            expr: bound,
+            args,
+            under: cx.under,
+            field: Arc::new(Field::new(expr.to_string(), data_type, true)),
+            filters_before: self.filters.len(),
+            volatile,
+            why,
+        };
+        let same = |c: &PendingCall| {
+            !c.volatile
+                && !volatile
+                && c.under == call.under
+                && c.args == call.args
+                && c.filters_before == call.filters_before
+                && c.expr == call.expr
+        };
+        if let Some(k) = self.calls.iter().position(same) {
+            return Ok(Col::Call(k));
+        }
+        self.calls.push(call);
+        Ok(Col::Call(self.calls.len() - 1))
+    }
+
+    /// An operand of a call, over the call's argument columns.
+    fn bind(&mut self, expr: &Expr, scope: &Scope, cx: Ctx, args: &mut Vec<Col>) -> Native<Expr> {
+        if expr.is::<Column>() || expr.is::<Literal>() || evaluates_lazily(expr) {
+            return rebind(expr, scope, args);
+        }
+        let varies = contains(expr, |e| e.is::<Column>());
+        let data_type = data_type(expr, &scope.schema)?;
+        if varies
+            && can_emit(&data_type)
+            && let Ok(id) = self.native(expr, scope, cx)
+        {
+            let name = expr.to_string();
+            return Ok(argument(Col::Value { id, data_type }, &name, args));
+        }
+        let children = expr
+            .children()
+            .into_iter()
+            .map(|c| self.bind(c, scope, cx, args))
+            .collect::<Native<Vec<_>>>()?;
+        with_children(expr, children)
+    }
+}
+
+/// Whether evaluating the expression leaves out operands on some rows, so that nothing may be
+/// computed ahead of it.
+fn evaluates_lazily(expr: &Expr) -> bool {
+    if let Some(b) = expr.downcast_ref::<BinaryExpr>() {
+        return matches!(b.op(), Operator::And | Operator::Or);
+    }
+    expr.is::<CaseExpr>()
+        || expr.downcast_ref::<ScalarFunctionExpr>().is_some_and(|f| f.fun().short_circuits())
+}
+
+/// The expression unchanged, but over the call's argument columns.
+fn rebind(expr: &Expr, scope: &Scope, args: &mut Vec<Col>) -> Native<Expr> {
+    let mut missing = false;
+    let bound = Arc::clone(expr)
+        .transform_down(|e| {
+            let Some(column) = e.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(e));
+            };
+            let Some(col) = scope.cols.get(column.index()) else {
+                missing = true;
+                return Ok(Transformed::no(e));
+            };
+            Ok(Transformed::yes(argument(col.clone(), column.name(), args)))
+        })
+        .map_err(|e| e.to_string())?;
+    if missing { Err("it refers to a column that its input lacks".to_owned()) } else { Ok(bound.data) }
+}
+
+/// A call's expression, its argument `i` being column `columns[i]`.
+pub(crate) fn over_columns(expr: &Expr, columns: &[usize]) -> Native<Expr> {
+    Arc::clone(expr)
+        .transform_down(|e| {
+            let Some(column) = e.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(e));
+            };
+            let Some(index) = columns.get(column.index()) else {
+                return Ok(Transformed::no(e));
+            };
+            Ok(Transformed::yes(Arc::new(Column::new(column.name(), *index)) as Expr))
+        })
+        .map(|t| t.data)
+        .map_err(|e| e.to_string())
+}
+
+fn argument(col: Col, name: &str, args: &mut Vec<Col>) -> Expr {
+    let index = args.iter().position(|a| *a == col).unwrap_or_else(|| {
+        args.push(col);
+        args.len() - 1
+    });
+    Arc::new(Column::new(name, index))
+}
+
+fn with_children(expr: &Expr, children: Vec<Expr>) -> Native<Expr> {
+    if children.is_empty() {
+        return Ok(Arc::clone(expr));
+    }
+    Arc::clone(expr).with_new_children(children).map_err(|e| e.to_string())
+}
+
+fn contains(expr: &Expr, test: impl Fn(&Expr) -> bool) -> bool {
+    let mut found = false;
+    // The visitor itself never errs.
+    let _ = expr.apply(|e| {
+        found |= test(e);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
+}
+
+/// Whether the expression will probably need a batch call, so that it pays to drop rows first. A
+/// guess from the functions and operators it names; being wrong costs time, never correctness.
+pub(crate) fn likely_calls(expr: &Expr) -> bool {
+    contains(expr, |e| {
+        if let Some(f) = e.downcast_ref::<ScalarFunctionExpr>() {
+            return !super::function::is_native(f);
+        }
+        if let Some(b) = e.downcast_ref::<BinaryExpr>() {
+            return matches!(
+                b.op(),
+                Operator::RegexMatch
+                    | Operator::RegexIMatch
+                    | Operator::RegexNotMatch
+                    | Operator::RegexNotIMatch
+                    | Operator::StringConcat
+            );
+        }
+        false
+    })
+}

@@ -1,0 +1,216 @@
+//! Ungrouped aggregates: sum, count, min, max, avg, each with an optional FILTER.
+//!
+//! DataFusion plans them as one `Single` aggregate, or as `Partial` ones under an exchange into one
+//! partition and a `Final`; both become the sink of one stage, since the runtime merges the states
+//! of all its morsels itself.
+
+use super::{Plan, one_line};
+use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type};
+use crate::finals::{FinalColumn, Finish};
+use crate::stage::FusedOperator;
+use crate::support::Reason;
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::expressions::{IsNotNullExpr, Literal};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use fuseline_codegen::ir::{Agg, AggFunc, Input, Ty, ValueId};
+use std::sync::Arc;
+
+/// The most digits a decimal may have for its average to be taken over an i128 sum: 10^10 rows fit.
+const AVG_MAX_PRECISION: u8 = 28;
+
+/// A function that stages compute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Count,
+    Sum,
+    Min,
+    Max,
+    Avg,
+}
+
+/// Ungrouped aggregates at the top of a run.
+pub(super) struct Aggregates {
+    pub operators: Vec<FusedOperator>,
+    pub input: Plan,
+    functions: Vec<(Known, Arc<AggregateFunctionExpr>, Option<Expr>)>,
+}
+
+impl Aggregates {
+    /// `None`: no ungrouped aggregate, or half of one. `Err`: one that stages do not compute.
+    pub fn match_at(plan: &Plan) -> Option<Result<Aggregates, Reason>> {
+        let exec = plan.downcast_ref::<AggregateExec>()?;
+        if !exec.group_expr().is_true_no_grouping() {
+            return Some(Err(Reason::new(one_line(plan), "stages do not group yet")));
+        }
+        let mut operators = vec![FusedOperator { text: one_line(plan) }];
+        let first = match exec.mode() {
+            AggregateMode::Single | AggregateMode::SinglePartitioned => exec,
+            AggregateMode::Final | AggregateMode::FinalPartitioned => {
+                let mut below = exec.input();
+                if let Some(exchange) = below.downcast_ref::<CoalescePartitionsExec>() {
+                    if exchange.fetch().is_some() {
+                        return None;
+                    }
+                    operators.push(FusedOperator { text: one_line(below) });
+                    below = exchange.input();
+                }
+                let partial = below.downcast_ref::<AggregateExec>()?;
+                if *partial.mode() != AggregateMode::Partial || !partial.group_expr().is_true_no_grouping() {
+                    return None;
+                }
+                operators.push(FusedOperator { text: one_line(below) });
+                partial
+            }
+            AggregateMode::Partial | AggregateMode::PartialReduce => return None,
+        };
+        let mut functions = vec![];
+        for (function, filter) in first.aggr_expr().iter().zip(first.filter_expr()) {
+            match support(function) {
+                Ok(known) => functions.push((known, function.clone(), filter.clone())),
+                Err(why) => return Some(Err(Reason::new(function.name(), why))),
+            }
+        }
+        Some(Ok(Aggregates { operators, input: first.input().clone(), functions }))
+    }
+
+    /// The loop's aggregates and how the output row comes from them. Equal states are kept once:
+    /// sum(x) and avg(x) share theirs.
+    pub fn plan(&self, b: &mut StageBuilder, scope: &Scope) -> Result<(Vec<Agg>, Vec<FinalColumn>), String> {
+        let mut aggs: Vec<Agg> = vec![];
+        let mut finals = vec![];
+        for (known, function, filter) in &self.functions {
+            let mut filter = match filter {
+                Some(f) => Some(b.value_as(f, Ty::Bool, scope, Ctx::default())?),
+                None => None,
+            };
+            // An argument counts, and can fail, only on the rows that pass the filter.
+            let cx = match filter {
+                Some(f) => {
+                    Ctx { under: Some(b.total(fuseline_codegen::ir::Op::IsTrue, &[f])?) }
+                }
+                None => Ctx::default(),
+            };
+            let output = function.field().data_type().clone();
+            let (func, arg) = match known {
+                Known::Count => (AggFunc::Count, counted(b, function, scope, cx, &mut filter)?),
+                Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, function, scope, cx)?)),
+                Known::Min => (AggFunc::Min, Some(argument(b, function, scope, cx)?)),
+                Known::Max => (AggFunc::Max, Some(argument(b, function, scope, cx)?)),
+            };
+            let ty = match (func, arg) {
+                (AggFunc::Count, _) | (_, None) => Ty::I64,
+                (_, Some(v)) => b.ir.ty(v),
+            };
+            let agg = Agg { func, arg, filter, ty };
+            let index = aggs.iter().position(|a| *a == agg).unwrap_or_else(|| {
+                aggs.push(agg);
+                aggs.len() - 1
+            });
+            let how = match known {
+                Known::Count => Finish::Count,
+                Known::Sum | Known::Min | Known::Max => Finish::Value,
+                Known::Avg => match &output {
+                    DataType::Float64 => Finish::AvgFloat,
+                    DataType::Decimal128(..) => {
+                        let arg = &function.expressions()[0];
+                        match data_type(arg, &scope.schema)? {
+                            DataType::Decimal128(p, s) => {
+                                Finish::AvgDecimal { sum_scale: s, wide: p.saturating_add(13) > 38 }
+                            }
+                            other => return Err(format!("an average of {other}")),
+                        }
+                    }
+                    other => return Err(format!("an average of type {other}")),
+                },
+            };
+            finals.push(FinalColumn { agg: index, how, data_type: output });
+        }
+        Ok((aggs, finals))
+    }
+}
+
+/// Whether stages compute the aggregate, from the types alone.
+fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
+    let known = known(f.fun()).ok_or("no stage computes this aggregate function")?;
+    if f.is_distinct() && !matches!(known, Known::Min | Known::Max) {
+        return Err("stages do not aggregate distinct values".to_owned());
+    }
+    let output = f.field();
+    let output = output.data_type();
+    let numeric = Input::physical(output).is_some_and(|t| t.is_numeric());
+    let supported = match known {
+        Known::Count => *output == DataType::Int64,
+        Known::Sum => matches!(
+            output,
+            DataType::Int64
+                | DataType::UInt64
+                | DataType::Float64
+                | DataType::Decimal128(..)
+                | DataType::Duration(_)
+        ),
+        Known::Min | Known::Max => numeric,
+        Known::Avg => match output {
+            DataType::Float64 => true,
+            // The output has 4 digits more than the argument, up to 38.
+            DataType::Decimal128(p, _) => *p <= AVG_MAX_PRECISION + 4,
+            _ => false,
+        },
+    };
+    if supported { Ok(known) } else { Err(format!("no stage computes it for the type {output}")) }
+}
+
+fn known(f: &AggregateUDF) -> Option<Known> {
+    use datafusion::functions_aggregate as agg;
+    let own = |u: Arc<AggregateUDF>| u.as_ref() == f;
+    match f.name() {
+        "count" if own(agg::count::count_udaf()) => Some(Known::Count),
+        "sum" if own(agg::sum::sum_udaf()) => Some(Known::Sum),
+        "min" if own(agg::min_max::min_udaf()) => Some(Known::Min),
+        "max" if own(agg::min_max::max_udaf()) => Some(Known::Max),
+        "avg" if own(agg::average::avg_udaf()) => Some(Known::Avg),
+        _ => None,
+    }
+}
+
+fn argument(
+    b: &mut StageBuilder,
+    f: &AggregateFunctionExpr,
+    scope: &Scope,
+    cx: Ctx,
+) -> Result<ValueId, String> {
+    let [arg] = f.expressions().try_into().map_err(|_| "it takes one argument")?;
+    b.value(&arg, scope, cx)
+}
+
+/// What count counts: rows where every argument is valid. An argument whose type no loop holds is
+/// tested by a call, and joins the filter.
+fn counted(
+    b: &mut StageBuilder,
+    f: &AggregateFunctionExpr,
+    scope: &Scope,
+    cx: Ctx,
+    filter: &mut Option<ValueId>,
+) -> Result<Option<ValueId>, String> {
+    let args = f.expressions();
+    if let [arg] = args.as_slice() {
+        if arg.downcast_ref::<Literal>().is_some_and(|l| !l.value().is_null()) {
+            return Ok(None);
+        }
+        if let Ok(v) = b.value(arg, scope, cx) {
+            return Ok(if b.ir.nullable(v) { Some(v) } else { None });
+        }
+    }
+    for arg in args {
+        let test: Expr = Arc::new(IsNotNullExpr::new(Arc::clone(&arg) as Arc<dyn PhysicalExpr>));
+        let valid = b.value_as(&test, Ty::Bool, scope, cx)?;
+        *filter = Some(match *filter {
+            None => valid,
+            Some(f) => b.total(fuseline_codegen::ir::Op::And, &[f, valid])?,
+        });
+    }
+    Ok(None)
+}

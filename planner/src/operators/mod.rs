@@ -1,0 +1,274 @@
+//! From a run of DataFusion operators to a stage.
+//!
+//! [`plan_stage`] walks from a plan node downward while operators can be absorbed, then builds the
+//! stage's program from the bottom up. What it absorbs: filters, projections, limits above them,
+//! round-robin exchanges (the runtime deals out rows itself), batch coalescing, ungrouped
+//! aggregates at the top, and generated ranges at the bottom.
+
+mod aggregate;
+mod range;
+
+use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, likely_calls};
+use crate::finals::FinalColumn;
+use crate::options::{FusionMode, PlanOptions};
+use crate::segments::{Ending, cut};
+use crate::stage::{FusedOperator, Limit, PlannedStage, Source, Stage, StageSink};
+use crate::support::{Reason, Support};
+use aggregate::Aggregates;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::physical_expr::split_conjunction;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
+use fuseline_codegen::ir::{Agg, Op, Sink, ValueId};
+use range::Range;
+use std::sync::Arc;
+
+pub(crate) type Plan = Arc<dyn ExecutionPlan>;
+
+/// One operator that computes something, in the order from the root down.
+enum Step {
+    Filter(Plan),
+    Project(Plan),
+}
+
+/// The absorbed run.
+#[derive(Default)]
+struct Run {
+    limit: Limit,
+    aggregates: Option<Aggregates>,
+    steps: Vec<Step>,
+    operators: Vec<FusedOperator>,
+    /// The partition count that the topmost dropped exchange gave.
+    partitions: Option<usize>,
+    range: Option<Range>,
+    child: Option<Plan>,
+}
+
+/// Absorbs the maximal run of operators from `root` downward.
+///
+/// `None`: `root` is no operator that stages absorb (or fusing it gains nothing and the mode is
+/// `on`), so its children should be tried. `Unsupported`: it would be, but for the reason given;
+/// its children should be tried too.
+pub fn plan_stage(root: &Plan, options: &PlanOptions) -> Option<Support<PlannedStage>> {
+    if options.mode == FusionMode::Off {
+        return None;
+    }
+    let run = match match_run(root)? {
+        Support::Supported(run) => run,
+        Support::Unsupported(reason) => return Some(Support::Unsupported(reason)),
+    };
+    let text = one_line(root);
+    match build(root, run, options) {
+        Ok(planned) if !planned.computes && options.mode == FusionMode::On => None,
+        Ok(planned) => Some(Support::Supported(planned)),
+        Err(reason) => Some(Support::Unsupported(Reason::new(text, reason))),
+    }
+}
+
+/// The plan's own line of EXPLAIN.
+pub(crate) fn one_line(plan: &Plan) -> String {
+    displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned()
+}
+
+fn match_run(root: &Plan) -> Option<Support<Run>> {
+    let mut run = Run::default();
+    let mut node = Arc::clone(root);
+    // Limits.
+    loop {
+        let inner = if let Some(l) = node.downcast_ref::<GlobalLimitExec>() {
+            run.limit = over(run.limit, Limit { skip: l.skip(), fetch: l.fetch() });
+            Arc::clone(l.input())
+        } else if let Some(l) = node.downcast_ref::<LocalLimitExec>() {
+            run.limit = over(run.limit, Limit { skip: 0, fetch: Some(l.fetch()) });
+            Arc::clone(l.input())
+        } else {
+            break;
+        };
+        run.operators.push(FusedOperator { text: one_line(&node) });
+        node = inner;
+    }
+    if run.limit.is_none() {
+        match Aggregates::match_at(&node) {
+            None => {}
+            Some(Err(reason)) => return Some(Support::Unsupported(reason)),
+            Some(Ok(aggregates)) => {
+                run.operators.extend(aggregates.operators.iter().cloned());
+                node = Arc::clone(&aggregates.input);
+                run.aggregates = Some(aggregates);
+            }
+        }
+    }
+    match_steps(&mut run, node);
+    if run.aggregates.is_none() && run.steps.is_empty() {
+        return None;
+    }
+    Some(Support::Supported(run))
+}
+
+/// The limit that results from applying `outer` to what `inner` leaves.
+fn over(outer: Limit, inner: Limit) -> Limit {
+    let left = inner.fetch.map(|f| f.saturating_sub(outer.skip));
+    let fetch = match (outer.fetch, left) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Limit { skip: inner.skip.saturating_add(outer.skip), fetch }
+}
+
+/// Filters, projections and what stands between them. Operators that only matter in a run
+/// (exchanges, wrappers) are absorbed when something worth fusing follows, or as the run's last
+/// ones over its child.
+fn match_steps(run: &mut Run, mut node: Plan) {
+    loop {
+        if let Some(filter) = node.downcast_ref::<FilterExec>() {
+            if let Some(fetch) = filter.fetch() {
+                let only_projections = run.steps.iter().all(|s| matches!(s, Step::Project(_)));
+                if run.aggregates.is_some() || !only_projections || run.partitions.is_some() {
+                    break;
+                }
+                run.limit = over(run.limit, Limit { skip: 0, fetch: Some(fetch) });
+            }
+            run.operators.push(FusedOperator { text: one_line(&node) });
+            run.steps.push(Step::Filter(Arc::clone(&node)));
+            node = Arc::clone(filter.input());
+        } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+            run.operators.push(FusedOperator { text: one_line(&node) });
+            run.steps.push(Step::Project(Arc::clone(&node)));
+            node = Arc::clone(projection.input());
+        } else if let Some(range) = Range::match_at(&node) {
+            run.operators.push(FusedOperator { text: one_line(&node) });
+            run.range = Some(range);
+            return;
+        } else if let Some(exchange) = node.downcast_ref::<RepartitionExec>() {
+            let Partitioning::RoundRobinBatch(n) = exchange.partitioning() else { break };
+            if exchange.preserve_order() || (run.steps.is_empty() && run.aggregates.is_none()) {
+                break;
+            }
+            // A limit applies to the partitions above the exchange.
+            if !run.limit.is_none() {
+                break;
+            }
+            run.partitions.get_or_insert(*n);
+            run.operators.push(FusedOperator { text: one_line(&node) });
+            node = Arc::clone(exchange.input());
+        } else if let Some(wrapper) = node.downcast_ref::<CooperativeExec>() {
+            let inner = Arc::clone(wrapper.input());
+            let follows = inner.is::<FilterExec>()
+                || inner.is::<ProjectionExec>()
+                || Range::match_at(&inner).is_some();
+            if !follows {
+                break;
+            }
+            node = inner;
+        } else {
+            break;
+        }
+    }
+    run.child = Some(node);
+}
+
+fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, String> {
+    let (source, child_schema, child_partitions) = match (&run.range, &run.child) {
+        (Some(range), _) => (range.source(), Arc::new(Schema::empty()), 1),
+        (None, Some(child)) => {
+            let schema = child.schema();
+            (Source::Child(schema.clone()), schema, child.output_partitioning().partition_count())
+        }
+        (None, None) => return Err("the run has no source".to_owned()),
+    };
+    let mut b = StageBuilder::new(child_schema.clone(), *options);
+    let mut scope = match &run.range {
+        Some(range) => range.scope(&mut b)?,
+        None => Scope {
+            cols: (0..child_schema.fields().len()).map(Col::Source).collect(),
+            schema: child_schema,
+        },
+    };
+    for step in run.steps.iter().rev() {
+        scope = match step {
+            Step::Filter(plan) => filter(&mut b, plan, scope)?,
+            Step::Project(plan) => project(&mut b, plan, scope)?,
+        };
+    }
+    let (ending, sink) = match &run.aggregates {
+        Some(aggregates) => {
+            let (aggs, finals): (Vec<Agg>, Vec<FinalColumn>) = aggregates.plan(&mut b, &scope)?;
+            (Ending::Aggregate(aggs), StageSink::Aggregate { finals, schema: root.schema() })
+        }
+        None => {
+            let schema: SchemaRef = root.schema();
+            (Ending::Emit { cols: scope.cols, schema: schema.clone() }, StageSink::Emit(schema))
+        }
+    };
+    let notes = b.notes();
+    let mut segments = cut(b, ending)?;
+    crate::finish::finish(&mut segments)?;
+    let computes = segments.iter().any(|s| {
+        s.loop_.has_filter()
+            || matches!(s.loop_.sink, Sink::Aggregate(_))
+            || s.loop_.values.iter().any(|v| !matches!(v.op, Op::Input(_) | Op::Const(_)))
+    });
+    let partitions = if run.aggregates.is_some() { 1 } else { run.partitions.unwrap_or(child_partitions) };
+    Ok(PlannedStage {
+        stage: Stage { source, segments, sink, limit: run.limit, operators: run.operators, notes },
+        child: run.child,
+        partitions,
+        computes,
+    })
+}
+
+/// Drops rows. Conjuncts that need a batch call come after a filter on those before them, so that
+/// the call sees only rows that are left.
+fn filter(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, String> {
+    let exec = plan.downcast_ref::<FilterExec>().ok_or("no filter")?;
+    let mut pending: Option<ValueId> = None;
+    for conjunct in split_conjunction(exec.predicate()) {
+        if likely_calls(conjunct)
+            && let Some(predicate) = pending.take()
+        {
+            push_filter(b, predicate)?;
+        }
+        let cx = match pending {
+            None => Ctx::default(),
+            Some(p) => Ctx { under: Some(b.total(Op::IsTrue, &[p])?) },
+        };
+        let value = predicate(b, conjunct, &scope, cx)?;
+        pending = Some(match pending {
+            None => value,
+            Some(p) => b.total(Op::And, &[p, value])?,
+        });
+    }
+    if let Some(predicate) = pending {
+        push_filter(b, predicate)?;
+    }
+    let Some(projection) = exec.projection().as_ref() else {
+        return Ok(Scope { schema: plan.schema(), ..scope });
+    };
+    let cols = projection.iter().map(|i| scope.cols[*i].clone()).collect();
+    Ok(Scope { schema: plan.schema(), cols })
+}
+
+fn predicate(b: &mut StageBuilder, e: &Expr, scope: &Scope, cx: Ctx) -> Result<ValueId, String> {
+    b.value_as(e, fuseline_codegen::ir::Ty::Bool, scope, cx).map_err(|why| format!("`{e}`: {why}"))
+}
+
+fn push_filter(b: &mut StageBuilder, predicate: ValueId) -> Result<(), String> {
+    b.ir.filter(predicate)?;
+    b.filters.push(predicate);
+    Ok(())
+}
+
+fn project(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, String> {
+    let exec = plan.downcast_ref::<ProjectionExec>().ok_or("no projection")?;
+    let mut cols = vec![];
+    for e in exec.expr() {
+        let col = b.output(&e.expr, &scope, Ctx::default());
+        cols.push(col.map_err(|why| format!("`{}`: {why}", e.expr))?);
+    }
+    Ok(Scope { schema: plan.schema(), cols })
+}
