@@ -4,8 +4,8 @@
 //! returns the [`Stage`] that does the same. Whatever cannot be fused is a value with a reason.
 
 mod expr;
-mod finish;
 pub mod finals;
+mod finish;
 mod operators;
 pub mod options;
 mod precision;

@@ -71,10 +71,9 @@ fn passes_on(op: &Op, i: usize, ty: Ty) -> bool {
         Op::Select => i > 0,
         Op::Coalesce => true,
         Op::NullIf | Op::Guard(_) => i == 0,
-        Op::Math(f, _) => !matches!(
-            f,
-            MathFn::Floor | MathFn::Ceil | MathFn::Trunc | MathFn::Round | MathFn::Signum
-        ),
+        Op::Math(f, _) => {
+            !matches!(f, MathFn::Floor | MathFn::Ceil | MathFn::Trunc | MathFn::Round | MathFn::Signum)
+        }
         Op::MathBin(..) => true,
         Op::Input(_)
         | Op::Const(_)

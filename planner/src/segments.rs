@@ -225,9 +225,7 @@ impl Cutter {
         self.last = after_filter;
         let needed: Vec<Col> = match &self.ending {
             Ending::Emit { cols, .. } => cols.clone(),
-            Ending::Aggregate(aggs) => {
-                operands(aggs).map(any_type).collect()
-            }
+            Ending::Aggregate(aggs) => operands(aggs).map(any_type).collect(),
         };
         for col in &needed {
             self.last = self.last.max(self.ready(col, &earliest));
@@ -405,11 +403,7 @@ impl Cutter {
 
     /// What leaves segment `s`: first the loop's columns (their count is returned), then the
     /// results of its calls.
-    fn crossing(
-        &self,
-        s: usize,
-        entering: &[Carried],
-    ) -> (Vec<Carried>, usize) {
+    fn crossing(&self, s: usize, entering: &[Carried]) -> (Vec<Carried>, usize) {
         let mut leaving: Vec<Carried> = vec![];
         let mut add = |col: &Col| {
             if leaving.iter().any(|c| c.serves(col)) {
@@ -490,11 +484,8 @@ impl Cutter {
             if *at != Some(s) {
                 continue;
             }
-            let columns = call
-                .args
-                .iter()
-                .map(|a| position(of_loop, a))
-                .collect::<Result<Vec<usize>, String>>()?;
+            let columns =
+                call.args.iter().map(|a| position(of_loop, a)).collect::<Result<Vec<usize>, String>>()?;
             let expr = crate::expr::over_columns(&call.expr, &columns)?;
             let under = match call.under {
                 Some(id) => Some(position(of_loop, &any_type(id))?),
@@ -590,11 +581,8 @@ impl Cutter {
     }
 
     fn copy(&self, inst: &Inst, new_id: &[Option<ValueId>], ir: &mut LoopBuilder) -> Result<ValueId, String> {
-        let args = inst
-            .args
-            .iter()
-            .map(|a| self.mapped(*a, new_id))
-            .collect::<Result<Vec<ValueId>, String>>()?;
+        let args =
+            inst.args.iter().map(|a| self.mapped(*a, new_id)).collect::<Result<Vec<ValueId>, String>>()?;
         let under = inst.under.map(|u| self.mapped(u, new_id)).transpose()?;
         ir.inst(inst.op.clone(), &args, under)
     }

@@ -11,13 +11,7 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use fuseline_codegen::ir::{CmpOp, Lit, Op, Overflow, Ty, ValueId};
 
 impl StageBuilder {
-    pub(super) fn binary(
-        &mut self,
-        expr: &Expr,
-        e: &BinaryExpr,
-        scope: &Scope,
-        cx: Ctx,
-    ) -> Native<ValueId> {
+    pub(super) fn binary(&mut self, expr: &Expr, e: &BinaryExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
         use Operator as O;
         match e.op() {
             O::And | O::Or => self.logic(e, scope, cx),

@@ -56,7 +56,7 @@ impl StageBuilder {
                 && c.under == call.under
                 && c.args == call.args
                 && c.filters_before == call.filters_before
-                && c.expr == call.expr
+                && c.expr.eq(&call.expr)
         };
         if let Some(k) = self.calls.iter().position(same) {
             return Ok(Col::Call(k));
@@ -79,11 +79,8 @@ impl StageBuilder {
             let name = expr.to_string();
             return Ok(argument(Col::Value { id, data_type }, &name, args));
         }
-        let children = expr
-            .children()
-            .into_iter()
-            .map(|c| self.bind(c, scope, cx, args))
-            .collect::<Native<Vec<_>>>()?;
+        let children =
+            expr.children().into_iter().map(|c| self.bind(c, scope, cx, args)).collect::<Native<Vec<_>>>()?;
         with_children(expr, children)
     }
 }

@@ -45,22 +45,6 @@ pub(super) fn lit(value: &ScalarValue) -> Native<Lit> {
     })
 }
 
-/// A constant of an int type; `None` when it does not fit.
-pub(super) fn int_lit(ty: Ty, v: i128) -> Option<Lit> {
-    Some(match ty {
-        Ty::I8 => Lit::I8(v.try_into().ok()?),
-        Ty::I16 => Lit::I16(v.try_into().ok()?),
-        Ty::I32 => Lit::I32(v.try_into().ok()?),
-        Ty::I64 => Lit::I64(v.try_into().ok()?),
-        Ty::I128 => Lit::I128(v),
-        Ty::U8 => Lit::U8(v.try_into().ok()?),
-        Ty::U16 => Lit::U16(v.try_into().ok()?),
-        Ty::U32 => Lit::U32(v.try_into().ok()?),
-        Ty::U64 => Lit::U64(v.try_into().ok()?),
-        Ty::Bool | Ty::F32 | Ty::F64 | Ty::Str => return None,
-    })
-}
-
 /// A constant of a float type; `None` for other types.
 pub(super) fn float_lit(ty: Ty, v: f64) -> Option<Lit> {
     match ty {

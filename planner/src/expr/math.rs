@@ -11,7 +11,13 @@ use fuseline_codegen::ir::{CmpOp, MathBin, MathFn, Op, Overflow, Precision, Ty, 
 
 impl StageBuilder {
     /// A function of one float that is an op of the IR.
-    pub(super) fn math(&mut self, f: MathFn, e: &ScalarFunctionExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
+    pub(super) fn math(
+        &mut self,
+        f: MathFn,
+        e: &ScalarFunctionExpr,
+        scope: &Scope,
+        cx: Ctx,
+    ) -> Native<ValueId> {
         let x = self.float_arg(e, 0, scope, cx)?;
         let precision = if f.is_transcendental() { Precision::Fast } else { Precision::Libm };
         self.total(Op::Math(f, precision), &[x])

@@ -148,14 +148,6 @@ impl StageBuilder {
         }
     }
 
-    pub fn col_type(&self, col: &Col) -> DataType {
-        match col {
-            Col::Source(i) => self.source.field(*i).data_type().clone(),
-            Col::Call(k) => self.calls[*k].field.data_type().clone(),
-            Col::Value { data_type, .. } => data_type.clone(),
-        }
-    }
-
     /// The expression as a column that an operator puts out.
     pub fn output(&mut self, expr: &Expr, scope: &Scope, cx: Ctx) -> Native<Col> {
         if let Some(column) = expr.downcast_ref::<Column>() {

@@ -17,10 +17,8 @@ impl StageBuilder {
         cx: Ctx,
     ) -> Native<ValueId> {
         let pattern = constant_text(pattern).ok_or("the pattern is not constant")?;
-        let found = self.text_test(text, pattern, scope, cx, |pattern| StrTest::Like {
-            pattern,
-            case_insensitive,
-        })?;
+        let found =
+            self.text_test(text, pattern, scope, cx, |pattern| StrTest::Like { pattern, case_insensitive })?;
         if negated { self.total(Op::Not, &[found]) } else { Ok(found) }
     }
 

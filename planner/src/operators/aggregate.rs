@@ -89,9 +89,7 @@ impl Aggregates {
             };
             // An argument counts, and can fail, only on the rows that pass the filter.
             let cx = match filter {
-                Some(f) => {
-                    Ctx { under: Some(b.total(fuseline_codegen::ir::Op::IsTrue, &[f])?) }
-                }
+                Some(f) => Ctx { under: Some(b.total(fuseline_codegen::ir::Op::IsTrue, &[f])?) },
                 None => Ctx::default(),
             };
             let output = function.field().data_type().clone();

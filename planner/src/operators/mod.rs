@@ -158,9 +158,8 @@ fn match_steps(run: &mut Run, mut node: Plan) {
             node = Arc::clone(exchange.input());
         } else if let Some(wrapper) = node.downcast_ref::<CooperativeExec>() {
             let inner = Arc::clone(wrapper.input());
-            let follows = inner.is::<FilterExec>()
-                || inner.is::<ProjectionExec>()
-                || Range::match_at(&inner).is_some();
+            let follows =
+                inner.is::<FilterExec>() || inner.is::<ProjectionExec>() || Range::match_at(&inner).is_some();
             if !follows {
                 break;
             }
@@ -184,10 +183,9 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
     let mut b = StageBuilder::new(child_schema.clone(), *options);
     let mut scope = match &run.range {
         Some(range) => range.scope(&mut b)?,
-        None => Scope {
-            cols: (0..child_schema.fields().len()).map(Col::Source).collect(),
-            schema: child_schema,
-        },
+        None => {
+            Scope { cols: (0..child_schema.fields().len()).map(Col::Source).collect(), schema: child_schema }
+        }
     };
     for step in run.steps.iter().rev() {
         scope = match step {

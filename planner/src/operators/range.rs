@@ -52,7 +52,8 @@ impl Range {
                 return None;
             };
         let rows = count(start, end, step, inclusive)?;
-        let known = |t: &DataType| matches!(t, DataType::Int64 | DataType::Timestamp(TimeUnit::Nanosecond, _));
+        let known =
+            |t: &DataType| matches!(t, DataType::Int64 | DataType::Timestamp(TimeUnit::Nanosecond, _));
         if schema.fields().first().is_some_and(|f| !known(f.data_type())) {
             return None;
         }
