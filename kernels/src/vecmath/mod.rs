@@ -21,12 +21,14 @@
 
 mod dd;
 mod exp_log;
+mod function;
 mod libm;
 mod power;
 #[cfg(test)]
 mod tests;
 mod trig;
 
+pub use function::{Binary32, Binary64, Flavor, Function, Function2, Unary32, Unary64};
 pub use libm::*;
 
 use crate::isa::dispatch;
