@@ -1,0 +1,453 @@
+//! `FusedExec`: a stage as an operator of a DataFusion plan.
+//!
+//! It stands where the operators it absorbed stood, and promises what the topmost of them promised:
+//! its `PlanProperties` are that operator's own. The absorbed operators are kept, unexecuted, for
+//! their statistics, expressions and texts.
+//!
+//! An emitting stage has as many partitions as the operators it replaced. When a round-robin
+//! repartition was among them, tables in memory and ranges are dealt out directly (see
+//! [`crate::source`]); any other child gets a `RepartitionExec` back. An aggregating stage has one
+//! partition and runs all of its child's.
+
+use crate::aggregate::{AggregateInput, AggregateJob, run_aggregate};
+use crate::emit::{EmitParts, EmitStream};
+use crate::memory::StageMemory;
+use crate::metrics::StageMetrics;
+use crate::program::Program;
+use crate::source::{MemoryTable, MorselStream, range_share};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildStats, DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, ExecutionPlanProperties,
+    InputDistributionRequirements, Partitioning, PhysicalExpr, PlanProperties, StatisticsArgs,
+    StatisticsContext,
+};
+use fuseline_codegen::ir::{AggFunc, Sink};
+use fuseline_planner::stage::{Limit, PlannedStage, Source, Stage, StageSink};
+use std::fmt;
+use std::sync::Arc;
+
+/// Runs a fused stage.
+#[derive(Clone)]
+pub struct FusedExec {
+    id: usize,
+    program: Arc<Program>,
+    /// What the stage replaced, top first; the first is what it has its properties from.
+    absorbed: Arc<[Arc<dyn ExecutionPlan>]>,
+    child: Option<Arc<dyn ExecutionPlan>>,
+    input: Input,
+    /// Output partitions.
+    partitions: usize,
+    limit: Limit,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+/// How the rows get in.
+#[derive(Clone)]
+enum Input {
+    Range { rows: u64 },
+    Memory(Arc<MemoryTable>),
+    /// By executing the child.
+    Child,
+}
+
+impl FusedExec {
+    /// A stage numbered `id` in place of `original`. `child` is the planned child, itself possibly
+    /// rewritten.
+    ///
+    /// # Errors
+    /// `Internal` when the stage and the plan do not fit each other.
+    pub fn try_new(
+        id: usize,
+        program: Arc<Program>,
+        original: &Arc<dyn ExecutionPlan>,
+        planned: &PlannedStage,
+        child: Option<Arc<dyn ExecutionPlan>>,
+    ) -> Result<FusedExec> {
+        let absorbed = absorbed(original, planned.child.as_ref())?;
+        let stage = program.stage();
+        let partitions = match &stage.sink {
+            StageSink::Aggregate { .. } => 1,
+            StageSink::Emit(_) => planned.partitions,
+        };
+        let properties = Arc::clone(original.properties());
+        if properties.output_partitioning().partition_count() != partitions {
+            return internal_err!(
+                "fused stage *({id}) has {partitions} partitions in place of {}",
+                properties.output_partitioning().partition_count()
+            );
+        }
+        let round_robin = absorbed.iter().find_map(round_robin_target);
+        let child = match child {
+            Some(child) => Some(adapt_child(child, stage, partitions, round_robin)?),
+            None => None,
+        };
+        let input = input_of(stage, child.as_ref())?;
+        let limit = stage.limit;
+        Ok(FusedExec {
+            id,
+            program,
+            absorbed,
+            child,
+            input,
+            partitions,
+            limit,
+            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// The number in `*(n)`.
+    pub fn id(&self) -> usize {
+        self.id
+    }
+
+    pub fn stage(&self) -> &Arc<Stage> {
+        self.program.stage()
+    }
+
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    fn with_child(&self, child: Arc<dyn ExecutionPlan>) -> Result<FusedExec> {
+        if let Source::Child(schema) = &self.stage().source
+            && child.schema().fields() != schema.fields()
+        {
+            return internal_err!(
+                "fused stage *({}) was compiled for columns {schema} and given {}",
+                self.id,
+                child.schema()
+            );
+        }
+        let input = input_of(self.stage(), Some(&child))?;
+        let mut new = FusedExec { input, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() };
+        let given = child.output_partitioning().partition_count();
+        if !self.aggregates() && matches!(new.input, Input::Child) && given != self.partitions {
+            new.partitions = given;
+            let partitioning = Partitioning::UnknownPartitioning(given);
+            new.properties = Arc::new(PlanProperties::clone(&self.properties).with_partitioning(partitioning));
+        }
+        new.child = Some(child);
+        Ok(new)
+    }
+
+    fn aggregates(&self) -> bool {
+        matches!(self.stage().sink, StageSink::Aggregate { .. })
+    }
+
+    /// Whether rows leave in the order in which the child has them, partition by partition.
+    fn keeps_child_partitions(&self) -> bool {
+        let child = self.child.as_ref().map(|c| c.output_partitioning().partition_count());
+        !self.aggregates() && child == Some(self.partitions)
+    }
+
+    fn child(&self) -> Result<&Arc<dyn ExecutionPlan>> {
+        match &self.child {
+            Some(child) => Ok(child),
+            None => internal_err!("fused stage *({}) has no child", self.id),
+        }
+    }
+
+    fn execute_emit(
+        &self,
+        partition: usize,
+        metrics: StageMetrics,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let source = match &self.input {
+            Input::Range { rows } => {
+                let share = range_share(*rows, partition, self.partitions);
+                MorselStream::Range { next: share.start, end: share.end }
+            }
+            Input::Memory(table) => match table.deal(self.partitions).into_iter().nth(partition) {
+                Some(pieces) => MorselStream::Memory { table: Arc::clone(table), pieces: pieces.into() },
+                None => return internal_err!("there is no partition {partition} of a table in memory"),
+            },
+            Input::Child => {
+                let stream = self.child()?.execute(partition, Arc::clone(&context))?;
+                MorselStream::Child { stream, rest: None }
+            }
+        };
+        Ok(Box::pin(EmitStream::new(EmitParts {
+            id: self.id,
+            program: Arc::clone(&self.program),
+            schema: self.schema(),
+            source,
+            limit: self.limit,
+            metrics,
+            memory: StageMemory::new(self.id, partition, &self.program, &context),
+            batch_size: context.session_config().batch_size(),
+        })))
+    }
+
+    fn execute_aggregate(
+        &self,
+        metrics: StageMetrics,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let input = match &self.input {
+            Input::Range { rows } => AggregateInput::Range { rows: *rows },
+            Input::Memory(table) => AggregateInput::Memory(Arc::clone(table)),
+            Input::Child => {
+                let child = self.child()?;
+                let partitions = child.output_partitioning().partition_count();
+                AggregateInput::Children(
+                    (0..partitions)
+                        .map(|p| child.execute(p, Arc::clone(&context)))
+                        .collect::<Result<_>>()?,
+                )
+            }
+        };
+        let workers = context.session_config().target_partitions().max(1);
+        let baseline = metrics.baseline.clone();
+        let job = AggregateJob { id: self.id, program: Arc::clone(&self.program), metrics, context, workers };
+        let row = async move {
+            let batch = run_aggregate(Arc::new(job), input).await?;
+            baseline.record_output(batch.num_rows());
+            baseline.done();
+            Ok(batch)
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(row))))
+    }
+}
+
+/// The operators from `original` down to, and without, `child`.
+fn absorbed(
+    original: &Arc<dyn ExecutionPlan>,
+    child: Option<&Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<[Arc<dyn ExecutionPlan>]>> {
+    let mut nodes = Vec::new();
+    let mut node = original;
+    loop {
+        if child.is_some_and(|c| Arc::ptr_eq(c, node)) {
+            return Ok(nodes.into());
+        }
+        nodes.push(Arc::clone(node));
+        match node.children().as_slice() {
+            [] if child.is_none() => return Ok(nodes.into()),
+            [only] => node = *only,
+            _ => return internal_err!("{} is not above the child of its fused stage", original.name()),
+        }
+    }
+}
+
+fn round_robin_target(node: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    match node.downcast_ref::<RepartitionExec>()?.partitioning() {
+        Partitioning::RoundRobinBatch(n) => Some(*n),
+        Partitioning::Hash(..) | Partitioning::Range(..) | Partitioning::UnknownPartitioning(_) => None,
+    }
+}
+
+/// Gives a child the partitions that the absorbed operators had, where the stage itself does not
+/// deal rows out; and for float sums a child whose batches come in the same order at every run.
+fn adapt_child(
+    child: Arc<dyn ExecutionPlan>,
+    stage: &Stage,
+    partitions: usize,
+    round_robin: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    if MemoryTable::of(&child).is_some() {
+        return Ok(child);
+    }
+    let given = child.output_partitioning().partition_count();
+    let wanted = match &stage.sink {
+        StageSink::Emit(_) if given != partitions => Some(partitions),
+        StageSink::Emit(_) => None,
+        // From several partitions a round robin mixes batches by arrival; each is run on its own.
+        StageSink::Aggregate { .. } if given == 1 => round_robin.filter(|n| *n > 1),
+        StageSink::Aggregate { .. } => None,
+    };
+    let child = if sums_floats(stage) {
+        // Files would otherwise go to whichever partition asks first.
+        child.with_preserve_order(true).unwrap_or(child)
+    } else {
+        child
+    };
+    Ok(match wanted {
+        Some(n) => Arc::new(RepartitionExec::try_new(child, Partitioning::RoundRobinBatch(n))?),
+        None => child,
+    })
+}
+
+fn sums_floats(stage: &Stage) -> bool {
+    stage.segments.last().is_some_and(|s| match &s.loop_.sink {
+        Sink::Aggregate(aggs) => aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float()),
+        Sink::Emit(_) => false,
+    })
+}
+
+fn input_of(stage: &Stage, child: Option<&Arc<dyn ExecutionPlan>>) -> Result<Input> {
+    match (&stage.source, child) {
+        (Source::Range { rows, .. }, None) => Ok(Input::Range { rows: *rows }),
+        (Source::Child(_), Some(child)) => Ok(match MemoryTable::of(child) {
+            Some(table) => Input::Memory(Arc::new(table)),
+            None => Input::Child,
+        }),
+        (Source::Range { .. }, Some(_)) => internal_err!("a generated range with a child plan"),
+        (Source::Child(_), None) => internal_err!("a fused stage without its child plan"),
+    }
+}
+
+impl fmt::Debug for FusedExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FusedExec")
+            .field("id", &self.id)
+            .field("stage", self.stage())
+            .field("child", &self.child)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for FusedExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = self.stage();
+        let id = self.id;
+        match t {
+            DisplayFormatType::Default | DisplayFormatType::Verbose => {
+                f.write_str("FusedExec: ")?;
+                for (i, op) in stage.operators.iter().enumerate() {
+                    let arrow = if i == 0 { "" } else { " <- " };
+                    write!(f, "{arrow}*({id}) {}", op.text)?;
+                }
+                if self.limit != stage.limit
+                    && let Some(fetch) = self.limit.fetch
+                {
+                    write!(f, ", fetch={fetch}")?;
+                }
+                for (i, note) in stage.notes.iter().enumerate() {
+                    write!(f, "{}{note}", if i == 0 { "; called per batch: " } else { "; " })?;
+                }
+                Ok(())
+            }
+            DisplayFormatType::TreeRender => {
+                for op in &stage.operators {
+                    writeln!(f, "*({id}) {}", op.text)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ExecutionPlan for FusedExec {
+    fn name(&self) -> &'static str {
+        "FusedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.child.iter().collect()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        self.child.iter().map(|_| self.keeps_child_partitions()).collect()
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        let any = self.child.iter().map(|_| Distribution::UnspecifiedDistribution).collect();
+        InputDistributionRequirements::new(any)
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        self.child.iter().map(|_| false).collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for node in self.absorbed.iter() {
+            if node.apply_expressions(f)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty(), &self.child) {
+            (Some(child), true, Some(_)) => Ok(Arc::new(self.with_child(child)?)),
+            (None, _, None) => {
+                let metrics = ExecutionPlanMetricsSet::new();
+                Ok(Arc::new(FusedExec { metrics, ..FusedExec::clone(&self) }))
+            }
+            _ => internal_err!("fused stage *({}) was given a wrong number of children", self.id),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition >= self.partitions {
+            return internal_err!("fused stage *({}) has no partition {partition}", self.id);
+        }
+        let metrics = StageMetrics::new(&self.metrics, partition);
+        if partition == 0 {
+            metrics.compile_time.add_duration(self.program.planned_compile_time);
+        }
+        if self.aggregates() {
+            self.execute_aggregate(metrics, context)
+        } else {
+            self.execute_emit(partition, metrics, context)
+        }
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, _partition: Option<usize>) -> Vec<ChildStats> {
+        self.child.iter().map(|_| ChildStats::Skip).collect()
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _input_stats: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        match self.absorbed.first() {
+            Some(top) => StatisticsContext::new().compute(top.as_ref(), args),
+            None => Ok(Arc::new(Statistics::new_unknown(&self.schema()))),
+        }
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        if self.limit.skip == 0 { self.limit.fetch } else { None }
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        if self.aggregates() || self.limit.skip > 0 {
+            return None;
+        }
+        // A limit of the query itself must not be lost to a laxer one.
+        let fetch = match (limit, self.stage().limit.fetch) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Some(Arc::new(FusedExec {
+            limit: Limit { skip: 0, fetch },
+            metrics: ExecutionPlanMetricsSet::new(),
+            ..self.clone()
+        }))
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        let filters = self.stage().segments.iter().any(|s| s.loop_.has_filter());
+        if filters || self.aggregates() || !self.limit.is_none() {
+            CardinalityEffect::LowerEqual
+        } else {
+            CardinalityEffect::Equal
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What a fused stage counts while it runs; EXPLAIN ANALYZE prints it.
+
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time,
+};
+
+/// The metrics of one partition of a stage.
+#[derive(Clone, Debug)]
+pub struct StageMetrics {
+    /// Rows and batches that left, and the time spent inside the stage.
+    pub baseline: BaselineMetrics,
+    /// Pieces of the input that went through the loops.
+    pub morsels: Count,
+    /// Rows that entered.
+    pub input_rows: Count,
+    /// Generating machine code, at planning and for variants needed later.
+    pub compile_time: Time,
+    /// Inside functions that are not generated code.
+    pub call_time: Time,
+}
+
+impl StageMetrics {
+    pub fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> StageMetrics {
+        StageMetrics {
+            baseline: BaselineMetrics::new(set, partition),
+            morsels: MetricBuilder::new(set).counter("morsels", partition),
+            input_rows: MetricBuilder::new(set).counter("input_rows", partition),
+            compile_time: MetricBuilder::new(set).subset_time("compile_time", partition),
+            call_time: MetricBuilder::new(set).subset_time("call_time", partition),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A stage with its code: takes a batch through all segments.
+//!
+//! Each segment's loop exists in up to three variants that differ in which inputs may hold nulls:
+//! none (the fast one), those that the schema declares nullable, and all (for batches that hold
+//! nulls where their schema denies it). The declared one is compiled with the plan, so that EXPLAIN
+//! tells the truth; the others when a batch first asks for them. A variant that fails to compile is
+//! replaced by the next more general one, which computes the same.
+
+use crate::calls::run_call;
+use crate::code_cache::CodeCache;
+use crate::config::FuselineOptions;
+use crate::errors::from_eval;
+use crate::metrics::StageMetrics;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{DataFusionError, Result, internal_err};
+use fuseline_codegen::ir::{AggState, Emit, Loop, Sink};
+use fuseline_codegen::run::{Morsel, RunLoop};
+use fuseline_planner::stage::{Segment, Stage, StageSink};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// What a morsel became.
+pub enum MorselOutput {
+    Batch(RecordBatch),
+    /// One state per aggregate of the sink.
+    Aggregate(Vec<AggState>),
+}
+
+/// The executable form of a [`Stage`]; shared by its partitions.
+pub struct Program {
+    stage: Arc<Stage>,
+    segments: Vec<SegmentCode>,
+    options: FuselineOptions,
+    /// What compiling took when the plan was made.
+    pub planned_compile_time: Duration,
+}
+
+struct SegmentCode {
+    /// `None` where the loop only reorders columns.
+    declared: Option<Arc<dyn RunLoop>>,
+    no_nulls: OnceLock<Arc<dyn RunLoop>>,
+    all_nulls: OnceLock<Arc<dyn RunLoop>>,
+    /// The batch that the k-th call sees has the first `loop columns + k` columns.
+    call_schemas: Vec<SchemaRef>,
+    output: SchemaRef,
+}
+
+impl Program {
+    /// Compiles a stage.
+    ///
+    /// # Errors
+    /// The back end's words about the first loop it does not take.
+    pub fn compile(stage: Arc<Stage>, options: &FuselineOptions) -> Result<Program, String> {
+        let mut planned_compile_time = Duration::ZERO;
+        let mut segments = Vec::with_capacity(stage.segments.len());
+        for (i, segment) in stage.segments.iter().enumerate() {
+            let declared = if only_reorders(&segment.loop_) {
+                None
+            } else {
+                let code = CodeCache::global().get(&segment.loop_, options)?;
+                planned_compile_time += code.compile_time;
+                Some(code.run)
+            };
+            let output = match &stage.sink {
+                StageSink::Emit(schema) if i + 1 == stage.segments.len() => schema,
+                StageSink::Emit(_) | StageSink::Aggregate { .. } => &segment.output,
+            };
+            segments.push(SegmentCode {
+                declared,
+                no_nulls: OnceLock::new(),
+                all_nulls: OnceLock::new(),
+                call_schemas: call_schemas(segment),
+                output: Arc::clone(output),
+            });
+        }
+        Ok(Program { stage, segments, options: options.clone(), planned_compile_time })
+    }
+
+    pub fn stage(&self) -> &Arc<Stage> {
+        &self.stage
+    }
+
+    /// Whether a segment has code; without, it only reorders columns.
+    pub fn has_code(&self, segment: usize) -> bool {
+        self.segments.get(segment).is_some_and(|s| s.declared.is_some())
+    }
+
+    pub fn options(&self) -> &FuselineOptions {
+        &self.options
+    }
+
+    /// Runs a batch of the source through the stage. `row_base` is the first row's position in a
+    /// generated range.
+    ///
+    /// # Errors
+    /// The error of the first row that could not be evaluated, or of a call.
+    pub fn run(&self, batch: RecordBatch, row_base: i64, metrics: &StageMetrics) -> Result<MorselOutput> {
+        let mut batch = batch;
+        for (i, (segment, code)) in self.stage.segments.iter().zip(&self.segments).enumerate() {
+            match self.run_segment(segment, code, &batch, row_base, metrics)? {
+                MorselOutput::Batch(out) => batch = out,
+                MorselOutput::Aggregate(states) if i + 1 == self.segments.len() => {
+                    return Ok(MorselOutput::Aggregate(states));
+                }
+                MorselOutput::Aggregate(_) => {
+                    return internal_err!("segment {i} of a fused stage aggregates but is not its last");
+                }
+            }
+        }
+        Ok(MorselOutput::Batch(batch))
+    }
+
+    fn run_segment(
+        &self,
+        segment: &Segment,
+        code: &SegmentCode,
+        batch: &RecordBatch,
+        row_base: i64,
+        metrics: &StageMetrics,
+    ) -> Result<MorselOutput> {
+        let rows = batch.num_rows();
+        let (mut columns, rows) = match &code.declared {
+            None => (reorder(&segment.loop_, batch)?, rows),
+            Some(declared) => {
+                let inputs: Vec<ArrayRef> = segment
+                    .inputs
+                    .iter()
+                    .map(|c| batch.columns().get(*c).cloned())
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| bug(format!("a segment reads columns {:?} of {batch:?}", segment.inputs)))?;
+                let run = self.variant(&segment.loop_, code, declared, &inputs, metrics);
+                let out = run
+                    .run(&Morsel { inputs: &inputs, rows, row_base })
+                    .map_err(from_eval)?;
+                let emits = match &segment.loop_.sink {
+                    Sink::Aggregate(_) => return Ok(MorselOutput::Aggregate(out.aggs)),
+                    Sink::Emit(emits) => emits,
+                };
+                if out.columns.len() != emits.len() {
+                    return internal_err!("a loop gave {} of {} columns", out.columns.len(), emits.len());
+                }
+                let mut columns = Vec::with_capacity(emits.len());
+                for (emit, computed) in emits.iter().zip(out.columns) {
+                    columns.push(match (emit, computed) {
+                        (Emit::Value { .. }, Some(array)) => array,
+                        (Emit::Passenger { column }, _) => {
+                            passenger(batch, *column, out.rows, out.selection.as_ref())?
+                        }
+                        (Emit::Value { value, .. }, None) => {
+                            return internal_err!("a loop left out its value v{}", value.0);
+                        }
+                    });
+                }
+                (columns, out.rows)
+            }
+        };
+        for (call, schema) in segment.calls.iter().zip(&code.call_schemas) {
+            let _timer = metrics.call_time.timer();
+            let seen = with_rows(schema, columns.clone(), rows)?;
+            columns.push(run_call(call, &seen)?);
+        }
+        Ok(MorselOutput::Batch(with_rows(&code.output, columns, rows)?))
+    }
+
+    /// The least general variant that fits these columns.
+    fn variant(
+        &self,
+        loop_: &Arc<Loop>,
+        code: &SegmentCode,
+        declared: &Arc<dyn RunLoop>,
+        inputs: &[ArrayRef],
+        metrics: &StageMetrics,
+    ) -> Arc<dyn RunLoop> {
+        let mut any_declared = false;
+        let mut any_nulls = false;
+        let mut denied_nulls = false;
+        for (input, array) in loop_.inputs.iter().zip(inputs) {
+            any_declared |= input.nullable;
+            // Not `null_count`: the values of a dictionary may be null too.
+            if array.is_nullable() {
+                any_nulls = true;
+                denied_nulls |= !input.nullable;
+            }
+        }
+        let with = |nullable: bool| {
+            let flags = vec![nullable; loop_.inputs.len()];
+            let variant = Arc::new(loop_.with_nullable(&flags));
+            match CodeCache::global().get(&variant, &self.options) {
+                Ok(code) => {
+                    metrics.compile_time.add_duration(code.compile_time);
+                    code.run
+                }
+                Err(_) => Arc::clone(declared),
+            }
+        };
+        if denied_nulls {
+            Arc::clone(code.all_nulls.get_or_init(|| with(true)))
+        } else if any_nulls || !any_declared {
+            Arc::clone(declared)
+        } else {
+            Arc::clone(code.no_nulls.get_or_init(|| with(false)))
+        }
+    }
+}
+
+/// Whether a loop is a mere choice of columns, for which no code is needed.
+fn only_reorders(loop_: &Loop) -> bool {
+    let passengers = match &loop_.sink {
+        Sink::Emit(emits) => emits.iter().all(|e| matches!(e, Emit::Passenger { .. })),
+        Sink::Aggregate(_) => false,
+    };
+    passengers && !loop_.has_filter()
+}
+
+fn reorder(loop_: &Loop, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    match &loop_.sink {
+        Sink::Emit(emits) => emits
+            .iter()
+            .map(|e| match e {
+                Emit::Passenger { column } => passenger(batch, *column, batch.num_rows(), None),
+                Emit::Value { .. } => internal_err!("a loop that computes was taken for one that reorders"),
+            })
+            .collect(),
+        Sink::Aggregate(_) => internal_err!("an aggregate was taken for a loop that reorders"),
+    }
+}
+
+/// The surviving rows of a column that the loop did not touch: the column itself if all rows did.
+fn passenger(
+    batch: &RecordBatch,
+    column: usize,
+    survivors: usize,
+    selection: Option<&UInt32Array>,
+) -> Result<ArrayRef> {
+    let Some(array) = batch.columns().get(column) else {
+        return internal_err!("a fused stage carries column {column} of {}", batch.num_columns());
+    };
+    if survivors == batch.num_rows() {
+        return Ok(Arc::clone(array));
+    }
+    match selection {
+        Some(rows) if rows.len() == survivors => match as_range(rows) {
+            Some((start, len)) => Ok(array.slice(start, len)),
+            None => Ok(take(array, rows, None)?),
+        },
+        Some(_) | None => internal_err!("a filtering loop did not say which rows survived"),
+    }
+}
+
+/// Ascending positions without a gap, as a start and a length.
+fn as_range(rows: &UInt32Array) -> Option<(usize, usize)> {
+    let values = rows.values();
+    let (first, last) = match (values.first(), values.last()) {
+        (Some(first), Some(last)) => (*first as usize, *last as usize),
+        _ => return Some((0, 0)),
+    };
+    (last >= first && last - first + 1 == values.len()).then_some((first, values.len()))
+}
+
+fn call_schemas(segment: &Segment) -> Vec<SchemaRef> {
+    let fields = segment.output.fields();
+    let loop_columns = fields.len().saturating_sub(segment.calls.len());
+    (0..segment.calls.len())
+        .map(|k| Arc::new(Schema::new(fields.iter().take(loop_columns + k).cloned().collect::<Vec<_>>())))
+        .collect()
+}
+
+/// A batch that knows its row count even without columns.
+pub fn with_rows(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+fn bug(message: String) -> DataFusionError {
+    DataFusionError::Internal(message)
+}
