@@ -72,11 +72,12 @@ impl Rewrite {
 
     fn node(&mut self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let reason = match plan_stage(&plan, &self.options.plan_options()) {
-            Support::Supported(planned) => match self.fuse(&plan, planned)? {
+            Some(Support::Supported(planned)) => match self.fuse(&plan, planned)? {
                 Ok(fused) => return Ok(fused),
                 Err(reason) => reason,
             },
-            Support::Unsupported(reason) => Some(reason),
+            Some(Support::Unsupported(reason)) => Some(reason),
+            None => None,
         };
         let children: Vec<Arc<dyn ExecutionPlan>> =
             plan.children().into_iter().cloned().map(|c| self.node(c)).collect::<Result<_>>()?;

@@ -1,0 +1,8 @@
+//! The runtime inside DataFusion: fused and unfused runs of the same queries, and what only a
+//! running stage shows (limits, cancellation, all cores, memory, metrics, pruning).
+
+mod answers;
+mod behaviour;
+mod explain;
+mod parquet;
+mod support;

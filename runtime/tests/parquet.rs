@@ -1,0 +1,92 @@
+//! Files: the scan below a stage prunes exactly as it does unfused.
+
+use crate::support::{big_batch, fused, plan, sorted_text, unfused};
+use datafusion::datasource::file_format::options::ParquetReadOptions;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::SessionContext;
+use fuseline_runtime::fused_stages;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+fn write(path: &Path, rows: usize) {
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(10_000))
+        .set_data_page_row_count_limit(1_000)
+        .set_write_batch_size(500)
+        .build();
+    let batch = big_batch(rows);
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// All pruning metrics of the scans of a plan that has run.
+fn pruning(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut todo = vec![Arc::clone(plan)];
+    while let Some(node) = todo.pop() {
+        todo.extend(node.children().into_iter().cloned());
+        if node.name() == "DataSourceExec"
+            && let Some(metrics) = node.metrics()
+        {
+            let metrics = metrics.aggregate_by_name();
+            found.extend(
+                metrics.iter().map(|m| m.to_string()).filter(|m| m.contains("pruned") || m.contains("output_rows=")),
+            );
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn run(context: &SessionContext, sql: &str) -> (Vec<String>, Vec<String>, usize) {
+    let plan = plan(context, sql).await;
+    let batches = collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
+    (sorted_text(&batches), pruning(&plan), fused_stages(&plan).len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pruning_is_that_of_the_unfused_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("a.parquet"), 100_000);
+    let (plain, ours) = (unfused(), fused());
+    for context in [&plain, &ours] {
+        let path = folder.path().to_str().unwrap();
+        context.register_parquet("p", path, ParquetReadOptions::default()).await.unwrap();
+    }
+    for sql in [
+        "SELECT id, x FROM p WHERE id > 95000",
+        "SELECT id + k FROM p WHERE id BETWEEN 20500 AND 20600 AND k < 5",
+        "SELECT sum(id), count(*) FROM p WHERE id < 15000",
+        "SELECT count(*) FROM p WHERE id > 1000000",
+        "SELECT id FROM p WHERE k = 3 LIMIT 5000000",
+    ] {
+        let (expected, expected_pruning, _) = run(&plain, sql).await;
+        let (given, given_pruning, stages) = run(&ours, sql).await;
+        assert!(stages > 0, "{sql}");
+        assert_eq!(given, expected, "{sql}");
+        assert_eq!(given_pruning, expected_pruning, "{sql}");
+        assert!(!given_pruning.is_empty(), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn float_sums_over_several_files_do_not_depend_on_who_reads_which() {
+    let folder = tempfile::tempdir().unwrap();
+    for (i, rows) in [30_000, 7, 50_000, 12_345, 1_000].into_iter().enumerate() {
+        write(&folder.path().join(format!("{i}.parquet")), rows);
+    }
+    let context = fused();
+    let path = folder.path().to_str().unwrap();
+    context.register_parquet("p", path, ParquetReadOptions::default()).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        let (rows, _, stages) = run(&context, "SELECT sum(x * 1.1), avg(x) FROM p WHERE k <> 4").await;
+        assert_eq!(stages, 1);
+        seen.push(rows);
+    }
+    assert!(seen.iter().all(|s| s == &seen[0]), "{seen:?}");
+}
