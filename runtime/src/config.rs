@@ -7,7 +7,6 @@
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{DataFusionError, Result};
-use fuseline_planner::PlanOptions;
 pub use fuseline_planner::FusionMode;
 use std::any::Any;
 use std::fmt;
@@ -77,11 +76,6 @@ impl FuselineOptions {
     /// The settings of a session, the defaults if it has none.
     pub fn of(config: &ConfigOptions) -> FuselineOptions {
         config.extensions.get::<FuselineOptions>().cloned().unwrap_or_default()
-    }
-
-    /// What planning needs to know of them.
-    pub fn plan_options(&self) -> PlanOptions {
-        PlanOptions { mode: self.fusion, exact_libm: self.exact_libm }
     }
 
     /// Sets one option from text, as `SET fuseline.<key> = <value>` does.

@@ -15,13 +15,20 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::datasource::sink::DataSinkExec;
+use datafusion::physical_plan::analyze::AnalyzeExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr, StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalExpr, StatisticsArgs, StatisticsContext};
 use fuseline_planner::stage::{PlannedStage, Source};
 use fuseline_planner::support::{Reason, Support};
-use fuseline_planner::plan_stage;
+use fuseline_planner::{PlanOptions, plan_stage};
 use std::sync::Arc;
 
 /// Fuses what can be fused, as `fuseline.fusion` says.
@@ -41,9 +48,9 @@ impl PhysicalOptimizerRule for FuseRule {
         let options = FuselineOptions::of(config);
         match options.fusion {
             FusionMode::Off => Ok(plan),
-            FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan),
+            FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan, true),
             FusionMode::Require => {
-                let plan = Rewrite::new(options).node(plan)?;
+                let plan = Rewrite::new(options).node(plan, true)?;
                 require_fused(&plan)?;
                 Ok(plan)
             }
@@ -70,8 +77,14 @@ impl Rewrite {
         Rewrite { options, stages: 0 }
     }
 
-    fn node(&mut self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let reason = match plan_stage(&plan, &self.options.plan_options()) {
+    /// Rewrites a plan whose rows reach the user as they are iff `is_final`.
+    fn node(&mut self, plan: Arc<dyn ExecutionPlan>, is_final: bool) -> Result<Arc<dyn ExecutionPlan>> {
+        let options = PlanOptions {
+            mode: self.options.fusion,
+            exact_libm: self.options.exact_libm,
+            output_is_final: is_final,
+        };
+        let reason = match plan_stage(&plan, &options) {
             Some(Support::Supported(planned)) => match self.fuse(&plan, planned)? {
                 Ok(fused) => return Ok(fused),
                 Err(reason) => reason,
@@ -79,8 +92,9 @@ impl Rewrite {
             Some(Support::Unsupported(reason)) => Some(reason),
             None => None,
         };
+        let is_final = is_final && hands_on(plan.as_ref());
         let children: Vec<Arc<dyn ExecutionPlan>> =
-            plan.children().into_iter().cloned().map(|c| self.node(c)).collect::<Result<_>>()?;
+            plan.children().into_iter().cloned().map(|c| self.node(c, is_final)).collect::<Result<_>>()?;
         let plan = replace_children_if_necessary(plan, children)?;
         Ok(match reason {
             Some(reason) if is_worth_a_note(plan.as_ref()) => Arc::new(NotFusedExec::new(plan, reason)),
@@ -110,9 +124,26 @@ impl Rewrite {
         };
         self.stages += 1;
         let id = self.stages;
-        let child = planned.child.clone().map(|c| self.node(c)).transpose()?;
+        let child = planned.child.clone().map(|c| self.node(c, false)).transpose()?;
         Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, child)?)))
     }
+}
+
+/// Whether an operator hands rows on without looking at them.
+fn hands_on(plan: &dyn ExecutionPlan) -> bool {
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        return projection.expr().iter().all(|e| e.expr.is::<Column>());
+    }
+    if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
+        return matches!(repartition.partitioning(), Partitioning::RoundRobinBatch(_));
+    }
+    plan.is::<GlobalLimitExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<UnionExec>()
+        || plan.is::<AnalyzeExec>()
+        || plan.is::<DataSinkExec>()
 }
 
 /// The number of rows that enter a stage, where it is known for sure.
