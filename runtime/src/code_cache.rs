@@ -8,7 +8,6 @@
 //! freed when the last plan that runs it is dropped, not before.
 
 use crate::config::{Backend, FuselineOptions};
-use fuseline_codegen::cpu::{self, CompileOptions};
 use fuseline_codegen::ir::Loop;
 use fuseline_codegen::ir::interp::InterpLoop;
 use fuseline_codegen::run::RunLoop;
@@ -113,17 +112,9 @@ impl CodeCache {
     }
 }
 
-/// What compiling is asked to do under these settings.
-pub fn compile_options(options: &FuselineOptions) -> CompileOptions {
-    CompileOptions { verify: options.verify, ..CompileOptions::default() }
-}
-
 fn make(loop_: &Arc<Loop>, options: &FuselineOptions) -> Made {
     match options.backend {
-        Backend::Cpu => match cpu::compile(loop_, &compile_options(options)) {
-            Ok(code) => Ok(Arc::new(code)),
-            Err(e) => Err(e.to_string()),
-        },
+        Backend::Cpu => Err("there is no code generator yet".to_owned()),
         Backend::Interp => Ok(Arc::new(InterpLoop::new(Loop::clone(loop_)))),
     }
 }
