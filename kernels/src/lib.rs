@@ -29,6 +29,8 @@ pub mod compact;
 pub mod datetime;
 pub mod decimal;
 pub mod isa;
+#[cfg(test)]
+mod speed;
 pub mod strings;
 pub mod symbols;
 pub mod vecmath;

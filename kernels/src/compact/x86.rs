@@ -132,50 +132,6 @@ compress_v4!(
     _mm512_mask_storeu_epi64
 );
 
-/// Each pair of mask bits doubled: four 16-byte rows as eight 64-bit lanes.
-static DOUBLED: [u8; 16] = {
-    let mut table = [0u8; 16];
-    let mut mask = 0;
-    while mask < 16 {
-        let mut lane = 0;
-        while lane < 4 {
-            if mask >> lane & 1 == 1 {
-                table[mask] |= 3 << (lane * 2);
-            }
-            lane += 1;
-        }
-        mask += 1;
-    }
-    table
-};
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
-pub(super) unsafe fn compress_16_v4(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
-    let mut count = 0;
-    let mut row = 0;
-    // SAFETY: as in the other widths, four rows at a time.
-    unsafe {
-        while row < n {
-            let rest = (n - row).min(4);
-            let four = (word(mask, row / 64) >> (row % 64)) as u8 & low_mask(rest) as u8;
-            let bits = DOUBLED[four as usize];
-            let kept = four.count_ones() as usize;
-            let loaded = low_mask(rest * 2) as u8;
-            let values = _mm512_maskz_loadu_epi64(loaded, src.add(row * 16).cast());
-            let packed = _mm512_maskz_compress_epi64(bits, values);
-            if rest == 4 {
-                _mm512_storeu_si512(dst.add(count * 16).cast(), packed);
-            } else {
-                let lanes = low_mask(kept * 2) as u8;
-                _mm512_mask_storeu_epi64(dst.add(count * 16).cast(), lanes, packed);
-            }
-            count += kept;
-            row += 4;
-        }
-    }
-    count
-}
-
 #[target_feature(enable = "avx2,bmi1,popcnt")]
 pub(super) unsafe fn compress_4_v3(mask: *const u8, n: usize, src: *const u8, dst: *mut u8) -> usize {
     let (src, dst) = (src.cast::<u32>(), dst.cast::<u32>());
@@ -219,6 +175,7 @@ pub(super) unsafe fn compress_8_v3(mask: *const u8, n: usize, src: *const u8, ds
     count
 }
 
+// Sixteen-byte rows gain nothing from permutes of two or four lanes.
 macro_rules! compress_bit_by_bit {
     ($($name:ident $ty:ty;)*) => { $(
         #[target_feature(enable = "avx2,bmi1,popcnt")]
@@ -238,4 +195,5 @@ compress_bit_by_bit! {
     compress_1_v3 u8;
     compress_2_v3 u16;
     compress_16_v3 [u64; 2];
+    compress_16_v4 [u64; 2];
 }

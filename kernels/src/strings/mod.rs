@@ -101,6 +101,22 @@ unsafe fn load_prefix(ptr: *const u8, len: u32) -> [u8; 4] {
     }
 }
 
+/// Eight bytes from `at` on, little-endian; the caller has checked that they exist.
+#[inline(always)]
+fn word_at(bytes: &[u8], at: usize) -> u64 {
+    debug_assert!(at + 8 <= bytes.len());
+    // SAFETY: every caller compares `at + 8` with the length first.
+    u64::from_le(unsafe { bytes.as_ptr().add(at).cast::<u64>().read_unaligned() })
+}
+
+/// Four bytes from `at` on, little-endian; the caller has checked that they exist.
+#[inline(always)]
+fn half_at(bytes: &[u8], at: usize) -> u32 {
+    debug_assert!(at + 4 <= bytes.len());
+    // SAFETY: every caller compares `at + 4` with the length first.
+    u32::from_le(unsafe { bytes.as_ptr().add(at).cast::<u32>().read_unaligned() })
+}
+
 /// Whether `len` bytes at `a` and `b` agree. Short strings are compared inline by overlapping words.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 //! A gather by selection vector is `rt_gather_16`, a compaction `rt_compress_16`: references are
 //! plain 16-byte values. `coalesce(a, b)` is a select by `a`'s validity bits.
 
-use super::StrRef;
+use super::{StrRef, half_at, word_at};
 use crate::isa::{dispatch, plain};
 
 dispatch! {
@@ -65,20 +65,8 @@ fn mix(a: u64, b: u64) -> u64 {
 /// adversary.
 #[inline]
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    let word = |at: usize| {
-        u64::from_le_bytes([
-            bytes[at],
-            bytes[at + 1],
-            bytes[at + 2],
-            bytes[at + 3],
-            bytes[at + 4],
-            bytes[at + 5],
-            bytes[at + 6],
-            bytes[at + 7],
-        ])
-    };
-    let half =
-        |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+    let word = |at: usize| word_at(bytes, at);
+    let half = |at: usize| u64::from(half_at(bytes, at));
     let len = bytes.len();
     let mut seed = SECRET[0];
     let (a, b) = match len {

@@ -4,7 +4,7 @@
 //! string is cut to it. Rows: `substr('Hi🌏', 2, 2) = 'i🌏'`, `substr('abc', 0, 2) = 'a'`,
 //! `substr('abc', -1) = 'abc'`, `left('abc', -1) = 'ab'`, `right('abc', -1) = 'bc'`.
 
-use super::StrRef;
+use super::{StrRef, half_at, word_at};
 use crate::bitmap::bit_or_all;
 use crate::isa::plain;
 
@@ -22,26 +22,30 @@ plain! {
     pub fn rt_str_right = right(n: usize, a: *const StrRef, count: *const i64, out: *mut StrRef);
 }
 
+/// Whether the first eight bytes are ASCII (all of them, where there are fewer).
+#[inline(always)]
+fn starts_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    match bytes.len() {
+        0..4 => bytes.is_ascii(),
+        4..8 => (half_at(bytes, 0) | half_at(bytes, bytes.len() - 4)) & HIGH as u32 == 0,
+        8.. => word_at(bytes, 0) & HIGH == 0,
+    }
+}
+
 /// The byte where code point `k` starts, or the length if there are no more than `k`.
 #[inline(always)]
 fn byte_of_char(bytes: &[u8], k: usize) -> usize {
-    // No string has more code points than bytes; and while all bytes so far are ASCII, positions
-    // agree.
+    // No string has more code points than bytes, and among ASCII bytes positions agree.
     if k >= bytes.len() {
         return bytes.len();
     }
+    if k <= 8 && starts_ascii(bytes) {
+        return k;
+    }
     let (mut at, mut left) = (0, k);
     while left >= 8 && at + 8 <= bytes.len() {
-        let word = u64::from_le_bytes([
-            bytes[at],
-            bytes[at + 1],
-            bytes[at + 2],
-            bytes[at + 3],
-            bytes[at + 4],
-            bytes[at + 5],
-            bytes[at + 6],
-            bytes[at + 7],
-        ]);
+        let word = word_at(bytes, at);
         let continuing = (word & !(word << 1) & 0x8080_8080_8080_8080).count_ones() as usize;
         left -= 8 - continuing;
         at += 8;
