@@ -12,6 +12,8 @@ mod precision;
 mod segments;
 pub mod stage;
 pub mod support;
+#[cfg(test)]
+mod tests;
 
 pub use finals::{FinalColumn, Finish};
 pub use operators::plan_stage;
