@@ -17,10 +17,12 @@ use crate::support::{Reason, Support};
 use aggregate::Aggregates;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_expr::split_conjunction;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
@@ -64,10 +66,21 @@ pub fn plan_stage(root: &Plan, options: &PlanOptions) -> Option<Support<PlannedS
     };
     let text = one_line(root);
     match build(root, run, options) {
-        Ok(planned) if !planned.computes && options.mode == FusionMode::On => None,
+        Ok(planned) if options.mode == FusionMode::On && !pays(&planned) => None,
         Ok(planned) => Some(Support::Supported(planned)),
         Err(reason) => Some(Support::Unsupported(Reason::new(text, reason))),
     }
+}
+
+/// Whether fusing can gain anything: there is something to compute, on more than one row.
+fn pays(planned: &PlannedStage) -> bool {
+    let one_row = |child: &Plan| {
+        child.is::<PlaceholderRowExec>()
+            || child.downcast_ref::<AggregateExec>().is_some_and(|a| {
+                a.group_expr().is_true_no_grouping() && a.properties().partitioning.partition_count() == 1
+            })
+    };
+    planned.computes && !planned.child.as_ref().is_some_and(one_row)
 }
 
 /// The plan's own line of EXPLAIN.

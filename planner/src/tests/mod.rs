@@ -34,9 +34,13 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(future)
 }
 
+async fn try_physical(context: &SessionContext, sql: &str) -> Result<Plan, String> {
+    let frame = context.sql(sql).await.map_err(|e| e.to_string())?;
+    frame.create_physical_plan().await.map_err(|e| e.to_string())
+}
+
 async fn physical(context: &SessionContext, sql: &str) -> Plan {
-    let frame = context.sql(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-    frame.create_physical_plan().await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+    try_physical(context, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
 
 /// The topmost stage of the plan.
