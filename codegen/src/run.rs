@@ -20,7 +20,8 @@ pub struct Morsel<'a> {
 /// What a loop made of a morsel.
 #[derive(Clone, Debug, Default)]
 pub struct LoopOutput {
-    /// Rows that passed every filter; for an aggregate sink the rows that reached it.
+    /// Rows that passed every filter; for an aggregate sink the rows that reached it (all of them
+    /// where filters were turned into masks).
     pub rows: usize,
     /// For an emitting sink one entry per output column: the array, or `None` for a passenger.
     pub columns: Vec<Option<ArrayRef>>,

@@ -7,9 +7,14 @@
 pub mod agg;
 pub mod build;
 pub mod interp;
+mod mask;
 pub mod op;
 pub mod pipeline;
+mod simplify;
+pub mod text;
 pub mod types;
+mod variant;
+pub mod verify;
 
 pub use agg::{Agg, AggFunc, AggState, AggValue};
 pub use build::LoopBuilder;
@@ -18,6 +23,7 @@ pub use op::{
 };
 pub use pipeline::{Emit, Input, Inst, Loop, Sink, Step, ValueId};
 pub use types::{Lit, Ty};
+pub use verify::{VerifyError, verify};
 
 /// Rows a compiled loop works on at a time: small enough that a handful of staged columns stay in
 /// the L1 cache. Part of the semantics: float sums are assigned to running sums by the row's
