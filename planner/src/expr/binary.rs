@@ -104,9 +104,11 @@ impl StageBuilder {
                 let (a, b) = self.pair(e, scope, cx)?;
                 self.op(plain(e.op(), Overflow::Wrap)?, &[a, b], cx)
             }
-            (D::Decimal128(_, s1), _, D::Decimal128(_, s2)) => {
+            (D::Decimal128(p1, s1), _, D::Decimal128(p2, s2)) => {
                 let (a, b) = self.pair(e, scope, cx)?;
-                self.decimal(e.op(), (a, *s1), (b, *s2), cx)
+                let a = Decimal { value: a, digits: i16::from(*p1), scale: *s1 };
+                let b = Decimal { value: b, digits: i16::from(*p2), scale: *s2 };
+                self.decimal(e.op(), a, b, cx)
             }
             (D::Date32, Operator::Minus, D::Date32) => {
                 let (a, b) = self.pair(e, scope, cx)?;
@@ -135,42 +137,60 @@ impl StageBuilder {
     }
 
     /// Arrow's decimal rules, which follow Hive's: operands are brought to one scale (`+ - %`), or
-    /// the left one is scaled up by what the result's scale needs (`/`).
-    fn decimal(&mut self, op: &Operator, l: (ValueId, i8), r: (ValueId, i8), cx: Ctx) -> Native<ValueId> {
-        let ((l, s1), (r, s2)) = (l, r);
-        if s1 < 0 || s2 < 0 {
+    /// the left one is scaled up by what the result's scale needs (`/`). Arrow checks each step for
+    /// overflow; where the operands' digits rule it out, nothing is checked.
+    fn decimal(&mut self, op: &Operator, l: Decimal, r: Decimal, cx: Ctx) -> Native<ValueId> {
+        if l.scale < 0 || r.scale < 0 {
             return Err("decimals of negative scale are not known to loops".to_owned());
         }
-        let scale = s1.max(s2);
+        let scale = l.scale.max(r.scale);
+        let max_scale = i16::from(DECIMAL128_MAX_SCALE);
         match op {
             Operator::Plus | Operator::Minus | Operator::Modulo => {
-                let l = self.scale_up(l, scale - s1, cx)?;
-                let r = self.scale_up(r, scale - s2, cx)?;
-                self.op(plain(op, Overflow::Err)?, &[l, r], cx)
+                let l = self.scale_up(l, scale, cx)?;
+                let r = self.scale_up(r, scale, cx)?;
+                let overflow = overflow(l.digits.max(r.digits) + 1);
+                self.op(plain(op, overflow)?, &[l.value, r.value], cx)
             }
-            Operator::Multiply if i16::from(s1) + i16::from(s2) <= i16::from(DECIMAL128_MAX_SCALE) => {
-                self.op(Op::Mul(Overflow::Err), &[l, r], cx)
+            Operator::Multiply if i16::from(l.scale) + i16::from(r.scale) <= max_scale => {
+                self.op(Op::Mul(overflow(l.digits + r.digits)), &[l.value, r.value], cx)
             }
             Operator::Divide => {
-                let result_scale = (i16::from(s1) + 4).min(i16::from(DECIMAL128_MAX_SCALE));
-                let pow = result_scale - i16::from(s1) + i16::from(s2);
+                let result_scale = (i16::from(l.scale) + 4).min(max_scale);
+                let pow = result_scale - i16::from(l.scale) + i16::from(r.scale);
                 if pow > 38 {
                     return Err("the quotient's scale does not fit a decimal".to_owned());
                 }
                 let op = Op::DecDiv { left_pow: pow.max(0) as u8, right_pow: (-pow).max(0) as u8 };
-                self.op(op, &[l, r], cx)
+                self.op(op, &[l.value, r.value], cx)
             }
             other => Err(format!("no loop computes this decimal operation {other}")),
         }
     }
 
-    fn scale_up(&mut self, v: ValueId, digits: i8, cx: Ctx) -> Native<ValueId> {
-        if digits == 0 {
-            return Ok(v);
+    fn scale_up(&mut self, d: Decimal, scale: i8, cx: Ctx) -> Native<Decimal> {
+        let by = scale - d.scale;
+        if by == 0 {
+            return Ok(d);
         }
-        let factor = self.ir.lit(Lit::I128(10i128.pow(digits as u32)));
-        self.op(Op::Mul(Overflow::Err), &[v, factor], cx)
+        let digits = d.digits + i16::from(by);
+        let factor = self.ir.lit(Lit::I128(10i128.pow(by as u32)));
+        let value = self.op(Op::Mul(overflow(digits)), &[d.value, factor], cx)?;
+        Ok(Decimal { value, digits, scale })
     }
+}
+
+/// An operand of decimal arithmetic.
+struct Decimal {
+    value: ValueId,
+    /// Its absolute value is below 10 to this power.
+    digits: i16,
+    scale: i8,
+}
+
+/// Results of up to 38 digits fit an i128.
+fn overflow(digits: i16) -> Overflow {
+    if digits <= 38 { Overflow::Wrap } else { Overflow::Err }
 }
 
 /// The op of an arithmetic operator on operands of one type.

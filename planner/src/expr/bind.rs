@@ -10,7 +10,7 @@ use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, Column, LambdaExpr, LambdaVariable, Literal, UnKnownColumn,
+    BinaryExpr, CaseExpr, Column, LambdaExpr, LambdaVariable, LikeExpr, Literal, UnKnownColumn,
 };
 use datafusion::physical_expr::{HigherOrderFunctionExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
@@ -154,12 +154,13 @@ fn contains(expr: &Expr, test: impl Fn(&Expr) -> bool) -> bool {
     found
 }
 
-/// Whether the expression will probably need a batch call, so that it pays to drop rows first. A
-/// guess from the functions and operators it names; being wrong costs time, never correctness.
-pub(crate) fn likely_calls(expr: &Expr) -> bool {
+/// Whether it pays to drop rows before the expression is evaluated: it will probably need a batch
+/// call, or a kernel that costs more per row than moving the surviving rows together. A guess from
+/// what it names; being wrong costs time, never correctness.
+pub(crate) fn is_expensive(expr: &Expr) -> bool {
     contains(expr, |e| {
         if let Some(f) = e.downcast_ref::<ScalarFunctionExpr>() {
-            return !super::function::is_native(f);
+            return super::function::is_expensive(f);
         }
         if let Some(b) = e.downcast_ref::<BinaryExpr>() {
             return matches!(
@@ -168,9 +169,13 @@ pub(crate) fn likely_calls(expr: &Expr) -> bool {
                     | Operator::RegexIMatch
                     | Operator::RegexNotMatch
                     | Operator::RegexNotIMatch
+                    | Operator::LikeMatch
+                    | Operator::ILikeMatch
+                    | Operator::NotLikeMatch
+                    | Operator::NotILikeMatch
                     | Operator::StringConcat
             );
         }
-        false
+        e.is::<LikeExpr>()
     })
 }

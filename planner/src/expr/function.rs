@@ -93,9 +93,34 @@ fn known(e: &ScalarFunctionExpr) -> Option<Known> {
     BUILT_IN.get(name).is_some_and(|f| f.as_ref() == e.fun()).then_some(known)
 }
 
-/// Whether loops know the function, at least for some argument types.
-pub(super) fn is_native(e: &ScalarFunctionExpr) -> bool {
-    known(e).is_some()
+/// Whether evaluating the function on a row costs more than moving a row: calls, and the kernels
+/// that search or rebuild text or approximate functions.
+pub(super) fn is_expensive(e: &ScalarFunctionExpr) -> bool {
+    let Some(known) = known(e) else { return true };
+    match known {
+        Known::Math(f) => f.is_transcendental(),
+        Known::Power
+        | Known::Atan2
+        | Known::Log
+        | Known::DatePart
+        | Known::DateTrunc
+        | Known::Length(Bound::Chars)
+        | Known::Substr
+        | Known::Contains => true,
+        Known::Sqrt
+        | Known::Abs
+        | Known::Round
+        | Known::Trunc
+        | Known::Degrees
+        | Known::Radians
+        | Known::IsNan
+        | Known::IsZero
+        | Known::Nanvl
+        | Known::NullIf
+        | Known::Length(Bound::Bytes)
+        | Known::StartsWith
+        | Known::EndsWith => false,
+    }
 }
 
 impl StageBuilder {

@@ -22,7 +22,7 @@ mod literal;
 mod math;
 mod string;
 
-pub(crate) use bind::{likely_calls, over_columns};
+pub(crate) use bind::{is_expensive, over_columns};
 
 use crate::options::PlanOptions;
 use crate::support::Reason;

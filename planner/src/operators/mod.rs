@@ -8,7 +8,7 @@
 mod aggregate;
 mod range;
 
-use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, likely_calls};
+use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive};
 use crate::finals::FinalColumn;
 use crate::options::{FusionMode, PlanOptions};
 use crate::segments::{Ending, cut};
@@ -18,6 +18,7 @@ use aggregate::Aggregates;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::filter::FilterExec;
@@ -169,6 +170,13 @@ fn match_steps(run: &mut Run, mut node: Plan) {
             run.partitions.get_or_insert(*n);
             run.operators.push(FusedOperator { text: one_line(&node) });
             node = Arc::clone(exchange.input());
+        } else if let Some(exchange) = node.downcast_ref::<CoalescePartitionsExec>()
+            && run.aggregates.is_some()
+            && exchange.fetch().is_none()
+        {
+            // An aggregate takes the rows of all partitions anyhow.
+            run.operators.push(FusedOperator { text: one_line(&node) });
+            node = Arc::clone(exchange.input());
         } else if let Some(wrapper) = node.downcast_ref::<CooperativeExec>() {
             let inner = Arc::clone(wrapper.input());
             let follows =
@@ -233,13 +241,13 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
     })
 }
 
-/// Drops rows. Conjuncts that need a batch call come after a filter on those before them, so that
-/// the call sees only rows that are left.
+/// Drops rows. Expensive conjuncts (batch calls above all) come after a filter on those before
+/// them, so that they see only rows that are left; cheap ones are one predicate.
 fn filter(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, String> {
     let exec = plan.downcast_ref::<FilterExec>().ok_or("no filter")?;
     let mut pending: Option<ValueId> = None;
     for conjunct in split_conjunction(exec.predicate()) {
-        if likely_calls(conjunct)
+        if is_expensive(conjunct)
             && let Some(predicate) = pending.take()
         {
             push_filter(b, predicate)?;
