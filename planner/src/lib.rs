@@ -5,7 +5,6 @@
 
 mod expr;
 pub mod finals;
-mod finish;
 mod operators;
 pub mod options;
 mod precision;

@@ -27,7 +27,7 @@ use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
-use fuseline_codegen::ir::{Agg, Op, Sink, ValueId};
+use fuseline_codegen::ir::{Agg, Op, Sink, ValueId, verify};
 use range::Range;
 use std::sync::Arc;
 
@@ -225,8 +225,11 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
         }
     };
     let notes = b.notes();
-    let mut segments = cut(b, ending)?;
-    crate::finish::finish(&mut segments)?;
+    let segments = cut(b, ending)?;
+    for segment in &segments {
+        // Cheap, and a mistake of the planner's must not reach a compiler.
+        verify(&segment.loop_).map_err(|e| format!("internal error: {e}"))?;
+    }
     let computes = segments.iter().any(|s| {
         s.loop_.has_filter()
             || matches!(s.loop_.sink, Sink::Aggregate(_))

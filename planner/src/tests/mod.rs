@@ -6,6 +6,7 @@ mod calls;
 mod data;
 mod expressions;
 mod filters;
+mod golden;
 mod run;
 mod shapes;
 
