@@ -24,6 +24,7 @@
 // Tests hand over buffers that they just made to measure; a promise per call would only repeat that.
 #![cfg_attr(test, allow(clippy::undocumented_unsafe_blocks))]
 
+pub mod abi;
 pub mod bitmap;
 pub mod compact;
 pub mod datetime;

@@ -1,0 +1,148 @@
+//! The memory that a compiled loop and its caller share: defined here once, as `#[repr(C)]` structs.
+//! Code generators take field offsets from these types with `offset_of!` and never spell a number.
+//!
+//! One call of a compiled loop runs over `rows` rows. All column pointers already point at the first
+//! of them. Values may be read up to the next multiple of 8 rows, so a caller whose row count is no
+//! multiple of 8 runs the last rows from padded copies. Bitmaps are read exactly.
+
+/// What a compiled loop is called with.
+#[derive(Debug)]
+#[repr(C)]
+pub struct LoopContext {
+    /// Rows of this call.
+    pub rows: u64,
+    /// `Op::RowIndex` of the call's first row.
+    pub row_base: i64,
+    /// Position of the call's first row in the morsel; surviving row ids count from there.
+    pub first_row: u64,
+    /// One per input of the loop.
+    pub columns: *const ColumnRef,
+    /// One per output buffer of the loop.
+    pub outputs: *mut OutputRef,
+    /// One per aggregate.
+    pub aggs: *mut AggSlot,
+    /// Working memory of the loop, 64-byte aligned, of the size that the compiled loop asks for.
+    pub scratch: *mut u8,
+    /// Where the row ids of surviving rows go, if the loop reports them.
+    pub selection: *mut u32,
+    /// In and out: rows emitted (or aggregated) so far.
+    pub out_rows: u64,
+}
+
+/// An input column from its first row of the call on.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ColumnRef {
+    /// Values, offsets, views or dictionary keys; for booleans the bitmap's first byte.
+    pub data: *const u8,
+    /// For booleans: which bit of `data` is the first row.
+    pub data_bit: u64,
+    /// The validity bitmap; null when no row is null.
+    pub valid: *const u8,
+    /// Which bit of `valid` is the first row.
+    pub valid_bit: u64,
+    /// Strings: the bytes, the list of data buffers, or the dictionary as `StrRef`s.
+    pub aux: *const u8,
+    /// Entries of a dictionary.
+    pub aux_len: u64,
+}
+
+impl ColumnRef {
+    /// A column that a loop never looks at.
+    pub const UNUSED: ColumnRef = ColumnRef {
+        data: std::ptr::null(),
+        data_bit: 0,
+        valid: std::ptr::null(),
+        valid_bit: 0,
+        aux: std::ptr::null(),
+        aux_len: 0,
+    };
+}
+
+/// An output column.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct OutputRef {
+    /// Room for all rows and 8 more; for strings the builder.
+    pub data: *mut u8,
+    /// A zeroed bitmap; null when the column cannot hold nulls.
+    pub valid: *mut u8,
+}
+
+/// Where an aggregate's running parts live between calls.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub struct AggSlot {
+    /// Eight running sums, four vectors of two lanes, or one value: as the loop laid them out.
+    pub lanes: [u64; 8],
+    /// Rows that counted.
+    pub count: u64,
+    /// Keeps the size a multiple of the alignment.
+    pub reserved: u64,
+}
+
+/// Masks for a group of 8 rows of which the first `k` exist, for every `k`, in every width.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct LiveMasks {
+    /// One 0 or -1 per row.
+    pub lanes64: [i64; 8],
+    pub lanes32: [i32; 8],
+    pub lanes16: [i16; 8],
+    pub lanes8: [i8; 8],
+    /// One bit per row.
+    pub bits: u8,
+    reserved: [u8; 7],
+}
+
+/// Indexed by the number of rows that exist, 0 to 8.
+pub static LIVE_MASKS: [LiveMasks; 9] = {
+    let mut table = [const {
+        LiveMasks {
+            lanes64: [0; 8],
+            lanes32: [0; 8],
+            lanes16: [0; 8],
+            lanes8: [0; 8],
+            bits: 0,
+            reserved: [0; 7],
+        }
+    }; 9];
+    let mut k = 0;
+    while k < 9 {
+        let mut row = 0;
+        while row < k {
+            table[k].lanes64[row] = -1;
+            table[k].lanes32[row] = -1;
+            table[k].lanes16[row] = -1;
+            table[k].lanes8[row] = -1;
+            table[k].bits |= 1 << row;
+            row += 1;
+        }
+        k += 1;
+    }
+    table
+};
+
+/// Compiled loops return this when every row went well; anything else means that the caller must
+/// find out with the interpreter.
+pub const STATUS_OK: i64 = 0;
+/// Some row failed, or met a case that compiled code leaves to the interpreter.
+pub const STATUS_BAIL: i64 = 1;
+
+/// The type of a compiled loop.
+pub type LoopFn = unsafe extern "C" fn(*mut LoopContext) -> i64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_masks_have_one_stride_and_count_up() {
+        assert_eq!(size_of::<LiveMasks>(), 128);
+        for (k, live) in LIVE_MASKS.iter().enumerate() {
+            assert_eq!(live.bits.count_ones() as usize, k);
+            assert_eq!(live.lanes64.iter().sum::<i64>(), -(k as i64));
+            assert_eq!(live.lanes8.iter().map(|&l| i64::from(l)).sum::<i64>(), -(k as i64));
+        }
+    }
+}
