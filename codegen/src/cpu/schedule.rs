@@ -1,0 +1,334 @@
+//! Cuts a loop into segments (between filters) and each segment into phases.
+//!
+//! A phase is one pass over the rows of a chunk: a lane loop over groups of 8 rows in vectors, a
+//! scalar loop over single rows, or one kernel call. Values inside a phase stay in registers; a value
+//! that a later phase, the next segment or an output reads goes through a chunk buffer. Calls and
+//! scalar loops run as early as they can and lane loops as late as they can, which leaves a numeric
+//! pipeline with exactly one lane loop.
+//!
+//! Example: `filter l < 5; emit a*b` gives segment 0 with one lane loop (compare, store mask), which
+//! carries `a` and `b`, and segment 1 with one lane loop (multiply, store to the output).
+
+use super::CompileError;
+use super::classify::{Kind, classify};
+use crate::ir::{AggFunc, Emit, Loop, Op, Sink, Step, Ty, ValueId};
+
+/// Which parts of a value somebody reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    pub data: bool,
+    pub valid: bool,
+}
+
+impl Need {
+    pub(super) const BOTH: Need = Need { data: true, valid: true };
+    pub(super) const VALID: Need = Need { data: false, valid: true };
+
+    pub(super) fn merge(&mut self, other: Need) {
+        self.data |= other.data;
+        self.valid |= other.valid;
+    }
+
+    pub(super) fn any(self) -> bool {
+        self.data || self.valid
+    }
+}
+
+/// One pass over a chunk.
+#[derive(Debug)]
+pub(super) struct Phase {
+    pub kind: Kind,
+    pub insts: Vec<ValueId>,
+    /// Indexes of the aggregates that are fed here.
+    pub aggs: Vec<usize>,
+    /// What of each value goes to a chunk buffer (or the output) because somebody outside reads it.
+    pub stores: Vec<(ValueId, Need)>,
+    /// What is read from chunk buffers and columns.
+    pub loads: Vec<(ValueId, Need)>,
+    /// The filter operand that this phase turns into the segment's mask.
+    pub mask: Option<ValueId>,
+}
+
+/// The rows between two filters.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub phases: Vec<Phase>,
+    /// The filter that ends the segment; the last one has none.
+    pub filter: Option<ValueId>,
+    /// What later segments and the sink read of the values known so far.
+    pub carry: Vec<(ValueId, Need)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pub segments: Vec<Segment>,
+}
+
+/// What the instruction reads of its argument `arg`.
+fn need_of(op: &Op, arg: usize) -> Need {
+    match op {
+        Op::IsValid => Need::VALID,
+        // A null where the guard is null or false: both parts count.
+        Op::Input(_)
+        | Op::Const(_)
+        | Op::RowIndex
+        | Op::Add(_)
+        | Op::Sub(_)
+        | Op::Mul(_)
+        | Op::Div
+        | Op::Rem
+        | Op::Neg(_)
+        | Op::Abs(_)
+        | Op::BitAnd
+        | Op::BitOr
+        | Op::BitXor
+        | Op::Shl
+        | Op::Shr
+        | Op::Cmp(_)
+        | Op::Distinct
+        | Op::And
+        | Op::Or
+        | Op::Not
+        | Op::IsTrue
+        | Op::Select
+        | Op::Coalesce
+        | Op::NullIf
+        | Op::Guard(_)
+        | Op::InSet(_)
+        | Op::Cast(..)
+        | Op::DecRescale { .. }
+        | Op::DecFromInt { .. }
+        | Op::DecToInt { .. }
+        | Op::DecFromFloat { .. }
+        | Op::DecToFloat { .. }
+        | Op::DecDiv { .. }
+        | Op::Math(..)
+        | Op::MathBin(..)
+        | Op::DatePart { .. }
+        | Op::DateTrunc { .. }
+        | Op::StrTest(_)
+        | Op::StrLen(_)
+        | Op::Substr => {
+            let _ = arg;
+            Need::BOTH
+        }
+    }
+}
+
+/// Reads of an instruction: arguments and `under`.
+pub(super) fn reads(lp: &Loop, id: ValueId) -> impl Iterator<Item = (ValueId, Need)> + '_ {
+    let inst = lp.value(id);
+    inst.args
+        .iter()
+        .enumerate()
+        .map(|(at, v)| (*v, need_of(&inst.op, at)))
+        .chain(inst.under.map(|u| (u, Need::BOTH)))
+}
+
+/// Reads of aggregate `index`.
+pub(super) fn agg_reads(lp: &Loop, index: usize) -> Vec<(ValueId, Need)> {
+    let Sink::Aggregate(aggs) = &lp.sink else { return Vec::new() };
+    let agg = &aggs[index];
+    let need = if agg.func == AggFunc::Count { Need::VALID } else { Need::BOTH };
+    agg.arg.map(|v| (v, need)).into_iter().chain(agg.filter.map(|v| (v, Need::BOTH))).collect()
+}
+
+/// Whether the value needs no instruction where it is used: constants are baked in and columns lie
+/// in memory.
+pub(super) fn is_free(lp: &Loop, id: ValueId) -> bool {
+    matches!(lp.value(id).op, Op::Const(_) | Op::Input(_))
+}
+
+fn is_const(lp: &Loop, id: ValueId) -> bool {
+    matches!(lp.value(id).op, Op::Const(_))
+}
+
+/// Whether an output column is made outside the loop: constants are repeated, and unfiltered columns
+/// are shared.
+pub(super) fn emitted_outside(lp: &Loop, emit: &Emit) -> bool {
+    match emit {
+        Emit::Passenger { .. } => true,
+        Emit::Value { value, data_type, .. } => match &lp.value(*value).op {
+            Op::Const(_) => true,
+            Op::Input(i) => {
+                let input = &lp.inputs[*i as usize];
+                !lp.has_filter() && (input.ty != Ty::Str || input.data_type == *data_type)
+            }
+            _other => false,
+        },
+    }
+}
+
+/// Values that the loop itself writes to outputs.
+pub(super) fn emitted(lp: &Loop) -> Vec<ValueId> {
+    match &lp.sink {
+        Sink::Emit(columns) => columns
+            .iter()
+            .filter(|c| !emitted_outside(lp, c))
+            .filter_map(|c| match c {
+                Emit::Value { value, .. } => Some(*value),
+                Emit::Passenger { .. } => None,
+            })
+            .collect(),
+        Sink::Aggregate(_) => Vec::new(),
+    }
+}
+
+pub(super) fn schedule(lp: &Loop) -> Result<Schedule, CompileError> {
+    let count = lp.values.len();
+    // Values that reach a filter or the sink; the builder drops the others, a hand-written loop may not.
+    let mut used = vec![false; count];
+    let mut todo: Vec<ValueId> = lp.sink.uses();
+    todo.extend(lp.steps.iter().filter_map(|s| match s {
+        Step::Filter(v) => Some(*v),
+        Step::Let(_) => None,
+    }));
+    while let Some(v) = todo.pop() {
+        if !std::mem::replace(&mut used[v.index()], true) {
+            todo.extend(reads(lp, v).map(|r| r.0));
+        }
+    }
+    let mut lists: Vec<(Vec<ValueId>, Option<ValueId>)> = vec![(Vec::new(), None)];
+    for step in &lp.steps {
+        let at = lists.len() - 1;
+        match step {
+            Step::Let(v) if used[v.index()] && !is_free(lp, *v) => lists[at].0.push(*v),
+            Step::Let(_) => {}
+            Step::Filter(v) => {
+                lists[at].1 = Some(*v);
+                lists.push((Vec::new(), None));
+            }
+        }
+    }
+    let last = lists.len() - 1;
+    let mut known = vec![false; count];
+    for (id, known) in known.iter_mut().enumerate() {
+        *known = is_free(lp, ValueId(id as u32));
+    }
+    let mut segments = Vec::new();
+    for (at, (insts, filter)) in lists.into_iter().enumerate() {
+        let phases = phases(lp, insts, &mut known, at == last)?;
+        segments.push(Segment { phases, filter, carry: Vec::new() });
+    }
+    place_buffers(lp, &mut segments);
+    Ok(Schedule { segments })
+}
+
+/// Groups instructions into phases, greedily; with the sink's aggregates where `sink` is set.
+fn phases(
+    lp: &Loop,
+    insts: Vec<ValueId>,
+    known: &mut [bool],
+    sink: bool,
+) -> Result<Vec<Phase>, CompileError> {
+    let mut left: Vec<(ValueId, Kind)> = Vec::with_capacity(insts.len());
+    for id in insts {
+        left.push((id, classify(lp, id)?));
+    }
+    let mut aggs: Vec<(usize, Kind)> = Vec::new();
+    if sink && let Sink::Aggregate(list) = &lp.sink {
+        for (at, agg) in list.iter().enumerate() {
+            let wide = agg.func != AggFunc::Count && agg.ty == Ty::I128;
+            aggs.push((at, if wide { Kind::Scalar } else { Kind::Lanes }));
+        }
+    }
+    let mut out: Vec<Phase> = Vec::new();
+    while !left.is_empty() || !aggs.is_empty() {
+        let mut taken: Vec<ValueId> = Vec::new();
+        let mut kind = Kind::Call;
+        for candidate in [Kind::Call, Kind::Scalar, Kind::Lanes] {
+            kind = candidate;
+            left.retain(|(id, k)| {
+                let ready = *k == candidate && reads(lp, *id).all(|(v, _)| known[v.index()]);
+                if ready {
+                    // A call sees nothing of the other calls of its own phase.
+                    known[id.index()] = true;
+                    taken.push(*id);
+                }
+                !ready
+            });
+            if !taken.is_empty() {
+                break;
+            }
+        }
+        let mut fed = Vec::new();
+        if taken.is_empty() {
+            // Only aggregates are left (anything else would be a use before its definition).
+            let Some((_, first)) = aggs.first().copied() else {
+                return Err(CompileError::Backend("a value is used before it is defined".to_owned()));
+            };
+            kind = first;
+        }
+        if kind != Kind::Call {
+            aggs.retain(|(at, k)| {
+                let ready = *k == kind
+                    && agg_reads(lp, *at).iter().all(|(v, _)| known[v.index()])
+                    // Wait for a later loop of the same kind rather than go through a buffer early.
+                    && (taken.is_empty() || !left.iter().any(|(_, k)| *k == kind));
+                if ready {
+                    fed.push(*at);
+                }
+                !ready
+            });
+        }
+        out.push(Phase { kind, insts: taken, aggs: fed, stores: vec![], loads: vec![], mask: None });
+    }
+    Ok(out)
+}
+
+/// Finds what each phase loads and stores, what each filter carries over, and who makes the masks.
+fn place_buffers(lp: &Loop, segments: &mut [Segment]) {
+    let count = lp.values.len();
+    // Walk backwards; `wanted` is what is read behind the current point.
+    let mut wanted = vec![Need::default(); count];
+    for v in emitted(lp) {
+        wanted[v.index()].merge(Need::BOTH);
+    }
+    for segment in segments.iter_mut().rev() {
+        segment.carry = collect(lp, &wanted);
+        if let Some(f) = segment.filter
+            && !is_const(lp, f)
+        {
+            let lanes = segment.phases.iter_mut().find(|p| p.insts.contains(&f) && p.kind == Kind::Lanes);
+            match lanes {
+                Some(phase) => phase.mask = Some(f),
+                None => wanted[f.index()].merge(Need::BOTH),
+            }
+        }
+        for phase in segment.phases.iter_mut().rev() {
+            for v in &phase.insts {
+                let need = std::mem::take(&mut wanted[v.index()]);
+                if phase.kind == Kind::Call {
+                    // Kernels write whole buffers, and hand them to each other within the phase.
+                    phase.stores.push((*v, Need::BOTH));
+                } else if need.any() {
+                    phase.stores.push((*v, need));
+                }
+            }
+            let mut loads = vec![Need::default(); count];
+            let inside = phase.insts.iter().flat_map(|v| reads(lp, *v));
+            let fed: Vec<_> = phase.aggs.iter().flat_map(|a| agg_reads(lp, *a)).collect();
+            for (v, need) in inside.chain(fed) {
+                if !phase.insts.contains(&v) {
+                    loads[v.index()].merge(need);
+                }
+            }
+            for (at, need) in loads.iter().enumerate() {
+                wanted[at].merge(*need);
+            }
+            phase.loads = collect(lp, &loads);
+        }
+    }
+}
+
+fn collect(lp: &Loop, needs: &[Need]) -> Vec<(ValueId, Need)> {
+    let mut out = Vec::new();
+    for (at, need) in needs.iter().enumerate() {
+        let id = ValueId(at as u32);
+        let need = Need { data: need.data, valid: need.valid && lp.value(id).nullable };
+        if need.any() && !is_const(lp, id) {
+            out.push((id, need));
+        }
+    }
+    out
+}

@@ -1,0 +1,360 @@
+//! Aggregates: running parts in registers over the whole call, loaded from and stored to the caller's
+//! slots at its ends.
+//!
+//! Layout of a slot: eight float sums as they are; integer sums as two 64-bit lanes; minima and maxima
+//! as the lanes of one vector, in an order-preserving signed form ("key"); 128-bit values as they are.
+
+use super::CompileError;
+use super::bools::{BoolId, Bools, Form};
+use super::emitter::{Emitter, FLAGS};
+use super::lanes::{Lanes, Vecs, int_lanes, lane_type};
+use super::scalar::Scalars;
+use crate::ir::{Agg, AggFunc, Sink, Ty, ValueId};
+use cranelift::prelude::*;
+use fuseline_kernels::abi::{AggSlot, LoopContext};
+use std::mem::offset_of;
+
+/// What decides whether a row counts: a filter, and an argument that can be null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CountKey {
+    filter: Option<ValueId>,
+    arg: Option<ValueId>,
+}
+
+/// A counter, shared by all aggregates that count the same rows. It is kept in whatever form the mask
+/// has, so three variables exist; those never fed cost nothing.
+struct Count {
+    key: CountKey,
+    scalar: Variable,
+    lanes32: Variable,
+    lanes64: Variable,
+    fed: bool,
+}
+
+/// The running parts of one aggregate.
+pub(super) struct AggVars {
+    parts: Vec<(Variable, Type)>,
+    count: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Counts(Vec<Count>);
+
+impl<'l> Emitter<'_, 'l> {
+    fn agg(&self, index: usize) -> &'l Agg {
+        match &self.lp.sink {
+            Sink::Aggregate(aggs) => &aggs[index],
+            Sink::Emit(_) => unreachable!("only aggregating loops feed aggregates"),
+        }
+    }
+
+    fn count_key(&self, agg: &Agg) -> CountKey {
+        CountKey { filter: agg.filter, arg: agg.arg.filter(|a| self.lp.value(*a).nullable) }
+    }
+
+    fn slots(&mut self) -> Value {
+        self.b.ins().load(types::I64, FLAGS, self.context, offset_of!(LoopContext, aggs) as i32)
+    }
+
+    /// Loads the running parts; at the function's entry.
+    pub(super) fn declare_aggs(&mut self) -> Result<(), CompileError> {
+        let Sink::Aggregate(aggs) = &self.lp.sink else { return Ok(()) };
+        let slots = self.slots();
+        for (at, agg) in aggs.iter().enumerate() {
+            let mut list = Vec::new();
+            match (agg.func, agg.ty) {
+                (AggFunc::Count, _) => {}
+                (_, Ty::I128) => list.push(types::I128),
+                (AggFunc::Sum, Ty::F64) => list.extend([types::F64X2; 4]),
+                (AggFunc::Sum, Ty::I64 | Ty::U64) => list.push(types::I64X2),
+                (AggFunc::Min | AggFunc::Max, ty) if ty.is_numeric() => {
+                    list.extend(lane_type(ty).map(int_lanes));
+                }
+                (func, ty) => {
+                    return Err(CompileError::Unsupported(format!("{func:?} over {ty}")));
+                }
+            }
+            let base = at * size_of::<AggSlot>() + offset_of!(AggSlot, lanes);
+            let mut parts = Vec::new();
+            for (k, ty) in list.into_iter().enumerate() {
+                let var = self.b.declare_var(ty);
+                let start = self.b.ins().load(ty, FLAGS, slots, (base + 16 * k) as i32);
+                self.b.def_var(var, start);
+                parts.push((var, ty));
+            }
+            let key = self.count_key(agg);
+            let known = self.counts.0.iter().position(|c| c.key == key);
+            let count = match known {
+                Some(count) => count,
+                None => {
+                    let count = self.new_count(key);
+                    self.counts.0.push(count);
+                    self.counts.0.len() - 1
+                }
+            };
+            self.aggs.push(AggVars { parts, count });
+        }
+        Ok(())
+    }
+
+    fn new_count(&mut self, key: CountKey) -> Count {
+        let b = &mut self.b;
+        let (scalar, lanes32, lanes64) =
+            (b.declare_var(types::I64), b.declare_var(types::I32X4), b.declare_var(types::I64X2));
+        let zero = b.ins().iconst(types::I64, 0);
+        b.def_var(scalar, zero);
+        let zeros = b.ins().splat(types::I64X2, zero);
+        b.def_var(lanes64, zeros);
+        let zero = b.ins().iconst(types::I32, 0);
+        let zeros = b.ins().splat(types::I32X4, zero);
+        b.def_var(lanes32, zeros);
+        Count { key, scalar, lanes32, lanes64, fed: false }
+    }
+
+    /// Counts the chunk's rows at once for aggregates that count all of them. True if nothing else
+    /// is to be done for any of these.
+    pub(super) fn count_rows_only(&mut self, aggs: &[usize]) -> bool {
+        self.count_rows(aggs);
+        aggs.iter().all(|a| self.agg(*a).func == AggFunc::Count && self.counts_all_rows(*a))
+    }
+
+    fn counts_all_rows(&self, agg: usize) -> bool {
+        let key = self.counts.0[self.aggs[agg].count].key;
+        key.filter.is_none() && key.arg.is_none()
+    }
+
+    /// Counts the chunk's rows for aggregates that count all of them.
+    pub(super) fn count_rows(&mut self, aggs: &[usize]) {
+        for a in aggs {
+            if !self.counts_all_rows(*a) {
+                continue;
+            }
+            let count = &mut self.counts.0[self.aggs[*a].count];
+            if !std::mem::replace(&mut count.fed, true) {
+                let var = count.scalar;
+                let before = self.b.use_var(var);
+                let after = self.b.ins().iadd(before, self.n);
+                self.b.def_var(var, after);
+            }
+        }
+    }
+
+    /// Writes the running parts back; at the function's end.
+    pub(super) fn store_aggs(&mut self) {
+        if self.aggs.is_empty() {
+            return;
+        }
+        let slots = self.slots();
+        for at in 0..self.aggs.len() {
+            let base = at * size_of::<AggSlot>();
+            for (k, (var, _)) in self.aggs[at].parts.clone().into_iter().enumerate() {
+                let part = self.b.use_var(var);
+                let offset = base + offset_of!(AggSlot, lanes) + 16 * k;
+                self.b.ins().store(FLAGS, part, slots, offset as i32);
+            }
+            let count = &self.counts.0[self.aggs[at].count];
+            let (scalar, lanes32, lanes64) = (count.scalar, count.lanes32, count.lanes64);
+            let offset = (base + offset_of!(AggSlot, count)) as i32;
+            let mut sum = self.b.ins().load(types::I64, FLAGS, slots, offset);
+            let more = self.b.use_var(scalar);
+            sum = self.b.ins().iadd(sum, more);
+            let wide = self.b.use_var(lanes64);
+            for lane in 0..2 {
+                let part = self.b.ins().extractlane(wide, lane);
+                sum = self.b.ins().iadd(sum, part);
+            }
+            let narrow = self.b.use_var(lanes32);
+            for lane in 0..4 {
+                let part = self.b.ins().extractlane(narrow, lane);
+                let part = self.b.ins().uextend(types::I64, part);
+                sum = self.b.ins().iadd(sum, part);
+            }
+            self.b.ins().store(FLAGS, sum, slots, offset);
+        }
+    }
+}
+
+impl Lanes<'_, '_, '_> {
+    /// Feeds a group to aggregates.
+    pub(super) fn feed_aggs(&mut self, aggs: &[usize]) -> Result<(), CompileError> {
+        for a in aggs {
+            let agg = self.e.agg(*a);
+            let mut mask = self.bools.live();
+            if let Some(filter) = agg.filter {
+                let holds = self.holds(filter)?;
+                mask = self.bools.and(mask, holds);
+            }
+            if let Some(arg) = agg.arg
+                && let Some(valid) = self.value(arg)?.valid
+            {
+                mask = self.bools.and(mask, valid);
+            }
+            let mask = self.shared(mask, *a);
+            self.feed_count(*a, mask);
+            let (func, ty) = (agg.func, agg.ty);
+            match (func, agg.arg) {
+                (AggFunc::Count, _) | (_, None) => {}
+                (AggFunc::Sum, Some(arg)) => self.feed_sum(*a, ty, arg, mask)?,
+                (AggFunc::Min | AggFunc::Max, Some(arg)) => {
+                    self.feed_extreme(*a, func == AggFunc::Min, ty, arg, mask)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One mask for all aggregates that count the same rows, so that its forms are made once.
+    fn shared(&mut self, mask: BoolId, agg: usize) -> BoolId {
+        let count = self.e.aggs[agg].count;
+        *self.count_masks.entry(count).or_insert(mask)
+    }
+
+    fn feed_count(&mut self, agg: usize, mask: BoolId) {
+        let at = self.e.aggs[agg].count;
+        let count = &mut self.e.counts.0[at];
+        if std::mem::replace(&mut count.fed, true) {
+            return;
+        }
+        let (scalar, lanes32, lanes64) = (count.scalar, count.lanes32, count.lanes64);
+        match self.bools.natural(mask) {
+            Some(Form::W64) => {
+                let m = Bools::make(self, mask, Form::W64);
+                self.subtract_all(lanes64, m);
+            }
+            Some(Form::W32 | Form::W16 | Form::W8) => {
+                let m = Bools::make(self, mask, Form::W32);
+                self.subtract_all(lanes32, m);
+            }
+            Some(Form::Bits) | None => {
+                let bits = Bools::make(self, mask, Form::Bits).v[0];
+                let b = &mut self.e.b;
+                let ones = b.ins().popcnt(bits);
+                let ones = b.ins().uextend(types::I64, ones);
+                let before = b.use_var(scalar);
+                let after = b.ins().iadd(before, ones);
+                b.def_var(scalar, after);
+            }
+        }
+    }
+
+    fn subtract_all(&mut self, var: Variable, masks: Vecs) {
+        let sum = self.tree(masks, |b, x, y| b.ins().iadd(x, y));
+        let before = self.e.b.use_var(var);
+        let after = self.e.b.ins().isub(before, sum);
+        self.e.b.def_var(var, after);
+    }
+
+    /// Combines the vectors of a group into one.
+    fn tree(
+        &mut self,
+        a: Vecs,
+        mut f: impl FnMut(&mut FunctionBuilder<'_>, Value, Value) -> Value,
+    ) -> Value {
+        let b = &mut self.e.b;
+        match a.n {
+            1 => a.v[0],
+            2 => f(b, a.v[0], a.v[1]),
+            _four => {
+                let (x, y) = (f(b, a.v[0], a.v[1]), f(b, a.v[2], a.v[3]));
+                f(b, x, y)
+            }
+        }
+    }
+
+    fn feed_sum(&mut self, agg: usize, ty: Ty, arg: ValueId, mask: BoolId) -> Result<(), CompileError> {
+        let values = self.vecs(arg)?;
+        let kept = self.keep(mask, values);
+        if ty == Ty::F64 {
+            for k in 0..4 {
+                let var = self.e.aggs[agg].parts[k].0;
+                let before = self.e.b.use_var(var);
+                let after = self.e.b.ins().fadd(before, kept.v[k]);
+                self.e.b.def_var(var, after);
+            }
+            return Ok(());
+        }
+        let sum = self.tree(kept, |b, x, y| b.ins().iadd(x, y));
+        let var = self.e.aggs[agg].parts[0].0;
+        let before = self.e.b.use_var(var);
+        let after = self.e.b.ins().iadd(before, sum);
+        self.e.b.def_var(var, after);
+        Ok(())
+    }
+
+    fn feed_extreme(
+        &mut self,
+        agg: usize,
+        least: bool,
+        ty: Ty,
+        arg: ValueId,
+        mask: BoolId,
+    ) -> Result<(), CompileError> {
+        let values = self.int_vecs(arg)?;
+        let keys = self.order_keys(values, ty, false);
+        // What loses against every row.
+        let bits = values.ty.lane_bits();
+        let highest = (1u64 << (bits - 1)) - 1;
+        let neutral = self.splat(values.ty, if least { highest } else { !highest });
+        let kept = self.blend(mask, keys, neutral);
+        let wide = values.ty == types::I64X2;
+        let mut pick = |b: &mut FunctionBuilder<'_>, x: Value, y: Value| match (wide, least) {
+            (true, _) => {
+                let less = b.ins().icmp(IntCC::SignedLessThan, x, y);
+                if least { b.ins().bitselect(less, x, y) } else { b.ins().bitselect(less, y, x) }
+            }
+            (false, true) => b.ins().smin(x, y),
+            (false, false) => b.ins().smax(x, y),
+        };
+        let best = self.tree(kept, &mut pick);
+        let var = self.e.aggs[agg].parts[0].0;
+        let before = self.e.b.use_var(var);
+        let after = pick(&mut self.e.b, before, best);
+        self.e.b.def_var(var, after);
+        Ok(())
+    }
+}
+
+impl Scalars<'_, '_, '_> {
+    /// Feeds one row to aggregates of 128-bit values.
+    pub(super) fn feed_aggs(&mut self, aggs: &[usize]) -> Result<(), CompileError> {
+        for a in aggs {
+            let agg = self.e.agg(*a);
+            let Some(arg) = agg.arg else { continue };
+            let mut counts: Option<Value> = None;
+            if let Some(filter) = agg.filter {
+                counts = Some(self.holds(filter)?);
+            }
+            let value = self.value(arg)?;
+            counts = self.and_opt(counts, value.valid);
+            let at = self.e.aggs[*a].count;
+            let count = &mut self.e.counts.0[at];
+            if !std::mem::replace(&mut count.fed, true)
+                && let Some(one) = counts
+            {
+                let var = count.scalar;
+                let one = self.e.b.ins().uextend(types::I64, one);
+                let before = self.e.b.use_var(var);
+                let after = self.e.b.ins().iadd(before, one);
+                self.e.b.def_var(var, after);
+            }
+            let var = self.e.aggs[*a].parts[0].0;
+            let before = self.e.b.use_var(var);
+            let (least, func) = (agg.func == AggFunc::Min, agg.func);
+            let x = self.data(arg)?;
+            let b = &mut self.e.b;
+            let candidate = match func {
+                AggFunc::Sum | AggFunc::Count => b.ins().iadd(before, x),
+                AggFunc::Min | AggFunc::Max => {
+                    let less = b.ins().icmp(IntCC::SignedLessThan, x, before);
+                    if least { b.ins().select(less, x, before) } else { b.ins().select(less, before, x) }
+                }
+            };
+            let after = match counts {
+                Some(counts) => b.ins().select(counts, candidate, before),
+                None => candidate,
+            };
+            b.def_var(var, after);
+        }
+        Ok(())
+    }
+}
