@@ -3,5 +3,6 @@
 //! A [`ir::Loop`] is what every back end reads: typed input columns, straight-line SSA, filters
 //! and one sink. [`ir::interp`] is the oracle; [`cpu`] must agree with it bit for bit.
 
+pub mod cpu;
 pub mod ir;
 pub mod run;

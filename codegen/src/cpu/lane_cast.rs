@@ -114,16 +114,16 @@ impl Lanes<'_, '_, '_> {
     fn resize(&mut self, a: Vecs, from: Ty, to: Ty) -> Vecs {
         let target = to.width().unwrap_or(8) as u32;
         let mut a = a;
-        while a.ty.lane_bytes() < target {
-            let wider = match a.ty.lane_bytes() {
+        while a.ty.lane_type().bytes() < target {
+            let wider = match a.ty.lane_type().bytes() {
                 1 => types::I16X8,
                 2 => types::I32X4,
                 _four => types::I64X2,
             };
             a = self.widen(a, wider, from.is_signed_int());
         }
-        while a.ty.lane_bytes() > target {
-            a = match a.ty.lane_bytes() {
+        while a.ty.lane_type().bytes() > target {
+            a = match a.ty.lane_type().bytes() {
                 8 => self.low_halves(a),
                 4 => self.narrow_32_to_16(a),
                 _two => self.narrow_16_to_8(a),

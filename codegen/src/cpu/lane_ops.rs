@@ -53,7 +53,7 @@ impl Lanes<'_, '_, '_> {
             Op::BitAnd | Op::BitOr | Op::BitXor => {
                 let (a, b) = (self.vecs(args[0])?, self.vecs(args[1])?);
                 let valid = strict(self)?;
-                let made = match inst.op {
+                let made = match &inst.op {
                     Op::BitAnd => self.map2(a, b, |f, x, y| f.ins().band(x, y)),
                     Op::BitOr => self.map2(a, b, |f, x, y| f.ins().bor(x, y)),
                     _xor => self.map2(a, b, |f, x, y| f.ins().bxor(x, y)),
@@ -421,7 +421,7 @@ impl Lanes<'_, '_, '_> {
     /// A boolean's rows as 0 and 1 in integer lanes.
     pub(super) fn zero_one(&mut self, value: BoolId, ty: Type) -> Vecs {
         let one = self.splat(ty, 1);
-        let form = Form::of_width(ty.lane_bytes() as usize);
+        let form = Form::of_width(ty.lane_type().bytes() as usize);
         let masks = super::bools::Bools::make(self, value, form);
         self.map2(masks, one, |b, x, y| b.ins().band(x, y))
     }

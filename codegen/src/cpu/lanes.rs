@@ -301,7 +301,7 @@ impl Lanes<'_, '_, '_> {
     }
 
     fn store_lanes(&mut self, vecs: Vecs, base: Value) {
-        let width = vecs.ty.lane_bytes() as usize;
+        let width = vecs.ty.lane_type().bytes() as usize;
         let at = self.address(base, width);
         if width == 1 {
             let wide = self.e.b.ins().bitcast(types::I64X2, vector_bits(), vecs.v[0]);
@@ -433,7 +433,7 @@ impl Lanes<'_, '_, '_> {
 
     /// The low bits of `bits` in every lane of as many vectors as the type needs.
     pub(super) fn splat(&mut self, ty: Type, bits: u64) -> Vecs {
-        let width = ty.lane_bytes() as usize;
+        let width = ty.lane_type().bytes() as usize;
         let mut bytes = [0u8; 16];
         for lane in bytes.chunks_exact_mut(width) {
             lane.copy_from_slice(&bits.to_le_bytes()[..width]);
@@ -450,7 +450,7 @@ impl Lanes<'_, '_, '_> {
             None => {}
         }
         let int = int_lanes(a.ty);
-        let mask = Bools::make(self, mask, Form::of_width(int.lane_bytes() as usize));
+        let mask = Bools::make(self, mask, Form::of_width(int.lane_type().bytes() as usize));
         let (x, y) = (self.cast(a, int), self.cast(b, int));
         let mut out = x;
         for k in 0..out.n {
@@ -462,7 +462,7 @@ impl Lanes<'_, '_, '_> {
     /// `mask ? a : 0`.
     pub(super) fn keep(&mut self, mask: BoolId, a: Vecs) -> Vecs {
         let int = int_lanes(a.ty);
-        let mask = Bools::make(self, mask, Form::of_width(int.lane_bytes() as usize));
+        let mask = Bools::make(self, mask, Form::of_width(int.lane_type().bytes() as usize));
         let x = self.cast(a, int);
         let kept = self.map2(x, mask, |b, x, m| b.ins().band(x, m));
         self.cast(kept, a.ty)
@@ -605,7 +605,7 @@ impl Lanes<'_, '_, '_> {
 
     fn bits_to_masks(&mut self, bits: Value, form: Form) -> Vecs {
         let ty = form.lane_type();
-        let width = ty.lane_bytes() as usize;
+        let width = ty.lane_type().bytes() as usize;
         let scalar = ty.lane_type();
         let lane = match width {
             8 => self.e.b.ins().uextend(types::I64, bits),

@@ -1,0 +1,493 @@
+//! From arrow arrays to the pointers of the call interface, and back.
+//!
+//! Compiled loops may read values up to the next multiple of 8 rows. A morsel whose row count is no such
+//! multiple is run in two calls: all whole chunks from the arrays themselves, and the rest from padded
+//! copies. Since calls are cut at chunk boundaries, this cannot be seen in the results.
+
+use super::outputs::{Column, Outputs, Slot};
+use super::{CompileError, CompiledLoop};
+use crate::ir::agg::{combine_f64, wrap_to};
+use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Sink, Ty};
+use crate::run::{EvalError, LoopOutput, Morsel};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray, StringViewArray,
+    UInt32Array, make_array, new_null_array,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
+use arrow::datatypes::DataType;
+use fuseline_kernels::abi::{AggSlot, ColumnRef, LoopContext, OutputRef, STATUS_OK};
+use fuseline_kernels::strings::StrRef;
+use fuseline_kernels::strings::builder::{LargeUtf8Builder, Utf8Builder, ViewBuilder};
+use std::any::Any;
+use std::cell::RefCell;
+use std::sync::{Arc, LazyLock};
+
+/// Rows whose validity can be taken from [`ONES`].
+const ONES_ROWS: usize = 1 << 17;
+/// The validity of columns that could hold nulls, but hold none.
+static ONES: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0xFF; ONES_ROWS / 8]);
+
+/// The append kernel of a string output.
+pub(super) fn append_kernel(data_type: &DataType) -> Result<&'static str, CompileError> {
+    match data_type {
+        DataType::Utf8 => Ok("rt_utf8_append"),
+        DataType::LargeUtf8 => Ok("rt_large_utf8_append"),
+        DataType::Utf8View => Ok("rt_view_append"),
+        other => Err(CompileError::Unsupported(format!("strings leaving as {other}"))),
+    }
+}
+
+thread_local! {
+    /// Working memory of the loops that run on this thread.
+    static SCRATCH: RefCell<MutableBuffer> = RefCell::new(MutableBuffer::new(0));
+}
+
+fn with_scratch<R>(size: usize, f: impl FnOnce(*mut u8) -> R) -> R {
+    SCRATCH.with(|cell| match cell.try_borrow_mut() {
+        Ok(mut scratch) => {
+            if scratch.capacity() < size {
+                *scratch = MutableBuffer::new(size);
+            }
+            f(scratch.as_mut_ptr())
+        }
+        // A loop that runs inside another's call has its own memory.
+        Err(_) => f(MutableBuffer::new(size).as_mut_ptr()),
+    })
+}
+
+/// How a column's pointers move from row to row.
+#[derive(Clone, Copy)]
+struct Stride {
+    /// Bytes per row of `data`; 0 for bitmaps.
+    width: usize,
+    /// Whether the last rows must be copied into padding.
+    padded: bool,
+}
+
+struct Columns {
+    refs: Vec<ColumnRef>,
+    strides: Vec<Stride>,
+    /// What the pointers point into; only dropped.
+    _kept: Vec<Box<dyn Any>>,
+}
+
+fn binding(message: impl Into<String>) -> EvalError {
+    EvalError::Binding(message.into())
+}
+
+/// The text of each row of a dictionary's values; rows without one are empty.
+fn dictionary(values: &dyn Array) -> Result<Vec<StrRef>, EvalError> {
+    let of = |text: Option<&str>| text.map_or(StrRef::EMPTY, |t| StrRef::new(t.as_bytes()));
+    if let Some(a) = values.as_string_opt::<i32>() {
+        return Ok(a.iter().map(of).collect());
+    }
+    if let Some(a) = values.as_string_opt::<i64>() {
+        return Ok(a.iter().map(of).collect());
+    }
+    if let Some(a) = values.as_string_view_opt() {
+        return Ok(a.iter().map(of).collect());
+    }
+    Err(binding(format!("a dictionary of {}", values.data_type())))
+}
+
+fn bind_columns(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Columns, EvalError> {
+    let inputs = &lp.source.inputs;
+    if morsel.inputs.len() != inputs.len() {
+        return Err(binding(format!("the loop reads {} columns, {} given", inputs.len(), morsel.inputs.len())));
+    }
+    let mut out = Columns { refs: Vec::new(), strides: Vec::new(), _kept: Vec::new() };
+    for (input, array) in inputs.iter().zip(morsel.inputs) {
+        let name = &input.name;
+        if array.data_type() != &input.data_type {
+            return Err(binding(format!("column {name} is {}, not {}", array.data_type(), input.data_type)));
+        }
+        if array.len() != morsel.rows {
+            return Err(binding(format!("column {name} has {} rows, not {}", array.len(), morsel.rows)));
+        }
+        let mut column = ColumnRef::UNUSED;
+        let nulls = array.logical_nulls().filter(|n| n.null_count() > 0);
+        match (nulls, input.nullable) {
+            (Some(_), false) => {
+                return Err(binding(format!("column {name} has nulls, but the loop was made for none")));
+            }
+            (Some(nulls), true) => {
+                column.valid = nulls.validity().as_ptr();
+                column.valid_bit = nulls.offset() as u64;
+                out._kept.push(Box::new(nulls));
+            }
+            (None, true) if morsel.rows <= ONES_ROWS => column.valid = ONES.as_ptr(),
+            (None, true) => {
+                let ones = vec![0xFF; morsel.rows.div_ceil(8)];
+                column.valid = ones.as_ptr();
+                out._kept.push(Box::new(ones));
+            }
+            (None, false) => {}
+        }
+        let data = array.to_data();
+        let Some(first) = data.buffers().first() else {
+            return Err(binding(format!("column {name} has no buffer")));
+        };
+        let (mut width, mut padded) = (0, false);
+        match (&input.data_type, input.ty.width()) {
+            (_, None) => {
+                column.data = first.as_ptr();
+                column.data_bit = data.offset() as u64;
+            }
+            (DataType::Utf8 | DataType::LargeUtf8, _) => {
+                width = if input.data_type == DataType::Utf8 { 4 } else { 8 };
+                column.aux = data.buffers().get(1).map_or(std::ptr::null(), |b| b.as_ptr());
+            }
+            (DataType::Utf8View, _) => {
+                width = 16;
+                let pointers: Vec<*const u8> = data.buffers()[1..].iter().map(|b| b.as_ptr()).collect();
+                column.aux = pointers.as_ptr().cast();
+                out._kept.push(Box::new(pointers));
+            }
+            (DataType::Dictionary(key, _), _) => {
+                width = key.primitive_width().unwrap_or(1);
+                let Some(dictionary_array) = array.as_any_dictionary_opt() else {
+                    return Err(binding(format!("column {name} is no dictionary")));
+                };
+                let table = dictionary(dictionary_array.values().as_ref())?;
+                column.aux = table.as_ptr().cast();
+                column.aux_len = table.len() as u64;
+                out._kept.push(Box::new(table));
+            }
+            (_, Some(bytes)) => {
+                width = bytes;
+                padded = true;
+            }
+        }
+        if width > 0 {
+            // SAFETY: the array's offset lies within its buffer.
+            column.data = unsafe { first.as_ptr().add(data.offset() * width) };
+        }
+        out._kept.push(Box::new(data));
+        out.refs.push(column);
+        out.strides.push(Stride { width, padded });
+    }
+    Ok(out)
+}
+
+/// An output under construction.
+enum Target {
+    Values { data: MutableBuffer, valid: Option<MutableBuffer> },
+    Utf8 { builder: Box<Utf8Builder>, valid: Option<MutableBuffer> },
+    LargeUtf8 { builder: Box<LargeUtf8Builder>, valid: Option<MutableBuffer> },
+    View { builder: Box<ViewBuilder>, valid: Option<MutableBuffer> },
+}
+
+fn bitmap(rows: usize) -> MutableBuffer {
+    MutableBuffer::from_len_zeroed(rows.div_ceil(64) * 8 + 8)
+}
+
+impl Target {
+    fn new(slot: &Slot, rows: usize) -> Target {
+        let valid = slot.nullable.then(|| bitmap(rows));
+        match &slot.text {
+            Some(DataType::LargeUtf8) => {
+                Target::LargeUtf8 { builder: Box::new(LargeUtf8Builder::with_capacity(rows, 0)), valid }
+            }
+            Some(DataType::Utf8View) => {
+                Target::View { builder: Box::new(ViewBuilder::with_capacity(rows)), valid }
+            }
+            Some(_) => Target::Utf8 { builder: Box::new(Utf8Builder::with_capacity(rows, 0)), valid },
+            None => {
+                let data = match slot.ty.width() {
+                    Some(width) => MutableBuffer::new((rows + 2 * GROUP) * width),
+                    None => bitmap(rows),
+                };
+                Target::Values { data, valid }
+            }
+        }
+    }
+
+    fn reference(&mut self) -> OutputRef {
+        let pointer = |valid: &mut Option<MutableBuffer>| {
+            valid.as_mut().map_or(std::ptr::null_mut(), |v| v.as_mut_ptr())
+        };
+        match self {
+            Target::Values { data, valid } => OutputRef { data: data.as_mut_ptr(), valid: pointer(valid) },
+            Target::Utf8 { builder, valid } => {
+                OutputRef { data: (&raw mut **builder).cast(), valid: pointer(valid) }
+            }
+            Target::LargeUtf8 { builder, valid } => {
+                OutputRef { data: (&raw mut **builder).cast(), valid: pointer(valid) }
+            }
+            Target::View { builder, valid } => {
+                OutputRef { data: (&raw mut **builder).cast(), valid: pointer(valid) }
+            }
+        }
+    }
+}
+
+/// A finished output: buffers that several columns may share.
+struct Finished {
+    buffers: Vec<Buffer>,
+    nulls: Option<NullBuffer>,
+}
+
+fn finish_nulls(valid: Option<MutableBuffer>, rows: usize) -> Option<NullBuffer> {
+    let nulls = NullBuffer::new(BooleanBuffer::new(valid?.into(), 0, rows));
+    (nulls.null_count() > 0).then_some(nulls)
+}
+
+fn finish(target: Target, slot: &Slot, rows: usize) -> Finished {
+    match target {
+        Target::Values { mut data, valid } => {
+            if let Some(width) = slot.ty.width() {
+                // SAFETY: the loop wrote `rows` values, and the buffer has room for more.
+                unsafe { data.set_len(rows * width) };
+                if data.capacity() > 2 * data.len() + 4096 {
+                    data.shrink_to_fit();
+                }
+            }
+            Finished { buffers: vec![data.into()], nulls: finish_nulls(valid, rows) }
+        }
+        Target::Utf8 { mut builder, valid } => {
+            let (offsets, bytes) = builder.take();
+            let buffers = vec![Buffer::from_vec(offsets), Buffer::from_vec(bytes)];
+            Finished { buffers, nulls: finish_nulls(valid, rows) }
+        }
+        Target::LargeUtf8 { mut builder, valid } => {
+            let (offsets, bytes) = builder.take();
+            let buffers = vec![Buffer::from_vec(offsets), Buffer::from_vec(bytes)];
+            Finished { buffers, nulls: finish_nulls(valid, rows) }
+        }
+        Target::View { mut builder, valid } => {
+            let (views, data) = builder.take();
+            let mut buffers = vec![Buffer::from_vec(views)];
+            buffers.extend(data.into_iter().map(Buffer::from_vec));
+            Finished { buffers, nulls: finish_nulls(valid, rows) }
+        }
+    }
+}
+
+/// Runs a compiled loop over a morsel. `Ok(None)` means that some row needs the interpreter.
+pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopOutput>, EvalError> {
+    let columns = bind_columns(lp, morsel)?;
+    let outputs: &Outputs = &lp.outputs;
+    let mut targets: Vec<Target> = outputs.slots.iter().map(|s| Target::new(s, morsel.rows)).collect();
+    let mut output_refs: Vec<OutputRef> = targets.iter_mut().map(Target::reference).collect();
+    let aggs: &[Agg] = match &lp.source.sink {
+        Sink::Aggregate(aggs) => aggs,
+        Sink::Emit(_) => &[],
+    };
+    let mut slots: Vec<AggSlot> = aggs.iter().map(first_slot).collect();
+    let mut selection: Vec<u32> = Vec::new();
+    if lp.source.needs_selection() {
+        selection.reserve(morsel.rows + GROUP);
+    }
+    let rest = if morsel.rows.is_multiple_of(GROUP) { 0 } else { morsel.rows % CHUNK };
+    let whole = morsel.rows - rest;
+    let staging: usize = columns
+        .strides
+        .iter()
+        .filter(|s| s.padded && rest > 0)
+        .map(|s| ((rest + GROUP) * s.width).next_multiple_of(64))
+        .sum();
+    let (ok, out_rows) = with_scratch(lp.scratch_size + staging + 64, |scratch| {
+        let mut context = LoopContext {
+            rows: whole as u64,
+            row_base: morsel.row_base,
+            first_row: 0,
+            columns: columns.refs.as_ptr(),
+            outputs: output_refs.as_mut_ptr(),
+            aggs: slots.as_mut_ptr(),
+            scratch,
+            selection: selection.as_mut_ptr(),
+            out_rows: 0,
+        };
+        let entry = lp.code.entry();
+        let mut ok = true;
+        if whole > 0 {
+            // SAFETY: the context describes memory as the interface asks for: `whole` rows, a multiple
+            // of 8, are readable in every column, outputs have room for all rows and a group of 8, and
+            // the scratch memory has the size the loop was compiled with.
+            ok = unsafe { entry(&mut context) } == STATUS_OK;
+        }
+        if ok && rest > 0 {
+            // SAFETY: the copies lie behind the loop's own part of the scratch memory, in the room that
+            // was added for them.
+            let shifted = unsafe { stage_rest(&columns, whole, rest, scratch.add(lp.scratch_size)) };
+            context.rows = rest as u64;
+            context.row_base = morsel.row_base.wrapping_add(whole as i64);
+            context.first_row = whole as u64;
+            context.columns = shifted.as_ptr();
+            // SAFETY: as above; the copies are padded to a multiple of 8 rows.
+            ok = unsafe { entry(&mut context) } == STATUS_OK;
+        }
+        (ok, context.out_rows as usize)
+    });
+    if !ok {
+        return Ok(None);
+    }
+    let finished: Vec<Finished> =
+        targets.into_iter().zip(&outputs.slots).map(|(t, s)| finish(t, s, out_rows)).collect();
+    let mut out = LoopOutput { rows: out_rows, ..LoopOutput::default() };
+    for column in &outputs.columns {
+        out.columns.push(make_column(column, &finished, morsel, out_rows));
+    }
+    if lp.source.needs_selection() {
+        // SAFETY: the loop wrote one id per surviving row, of which there are at most `morsel.rows`.
+        unsafe { selection.set_len(out_rows) };
+        out.selection = Some(UInt32Array::from(selection));
+    }
+    out.aggs = aggs.iter().zip(&slots).map(|(agg, slot)| state(agg, slot)).collect();
+    Ok(Some(out))
+}
+
+/// Columns moved to row `from`; those that must be padded are copied to `memory`.
+///
+/// # Safety
+/// `memory` has room for `rows + 8` values of every padded column, each rounded up to 64 bytes.
+unsafe fn stage_rest(columns: &Columns, from: usize, rows: usize, memory: *mut u8) -> Vec<ColumnRef> {
+    let mut memory = memory;
+    let mut out = columns.refs.clone();
+    for (column, stride) in out.iter_mut().zip(&columns.strides) {
+        column.valid_bit += from as u64;
+        if stride.width == 0 {
+            column.data_bit += from as u64;
+            continue;
+        }
+        // SAFETY: row `from` exists, as `rows` rows follow it; the copy stays in the caller's room.
+        unsafe {
+            column.data = column.data.add(from * stride.width);
+            if stride.padded {
+                let bytes = rows * stride.width;
+                std::ptr::copy_nonoverlapping(column.data, memory, bytes);
+                memory.add(bytes).write_bytes(0, GROUP * stride.width);
+                column.data = memory;
+                memory = memory.add(((rows + GROUP) * stride.width).next_multiple_of(64));
+            }
+        }
+    }
+    out
+}
+
+fn make_column(column: &Column, finished: &[Finished], morsel: &Morsel<'_>, rows: usize) -> Option<ArrayRef> {
+    match column {
+        Column::Passenger => None,
+        Column::Input { index, data_type } => {
+            let array = &morsel.inputs[*index];
+            if array.data_type() == data_type {
+                return Some(Arc::clone(array));
+            }
+            let data = array.to_data().into_builder().data_type(data_type.clone());
+            // SAFETY: both types have the same physical representation.
+            Some(make_array(unsafe { data.build_unchecked() }))
+        }
+        Column::Constant { lit, data_type } => Some(repeat(lit, data_type, rows)),
+        Column::Slot { slot, data_type } => {
+            let finished = &finished[*slot];
+            let data = ArrayData::builder(data_type.clone())
+                .len(rows)
+                .buffers(finished.buffers.clone())
+                .nulls(finished.nulls.clone());
+            // SAFETY: the loop wrote `rows` values of the type's representation; strings are pieces of
+            // valid UTF-8 cut between code points, with offsets or views that the builder made.
+            Some(make_array(unsafe { data.build_unchecked() }))
+        }
+    }
+}
+
+/// An array of `rows` times the same value.
+fn repeat(lit: &Lit, data_type: &DataType, rows: usize) -> ArrayRef {
+    match lit {
+        Lit::Null(_) => new_null_array(data_type, rows),
+        Lit::Bool(value) => Arc::new(BooleanArray::from(vec![*value; rows])),
+        Lit::Str(text) => {
+            let texts = std::iter::repeat_n(text.as_str(), rows);
+            match data_type {
+                DataType::LargeUtf8 => Arc::new(LargeStringArray::from_iter_values(texts)),
+                DataType::Utf8View => Arc::new(StringViewArray::from_iter_values(texts)),
+                _utf8 => Arc::new(StringArray::from_iter_values(texts)),
+            }
+        }
+        Lit::I128(value) => numbers(&value.to_le_bytes(), data_type, rows),
+        number => {
+            let width = number.ty().width().unwrap_or(8);
+            numbers(&super::lanes::literal_bits(number).to_le_bytes()[..width], data_type, rows)
+        }
+    }
+}
+
+fn numbers(bytes: &[u8], data_type: &DataType, rows: usize) -> ArrayRef {
+    let mut buffer = MutableBuffer::with_capacity(rows * bytes.len());
+    for _ in 0..rows {
+        buffer.extend_from_slice(bytes);
+    }
+    let data = ArrayData::builder(data_type.clone()).len(rows).add_buffer(buffer.into());
+    // SAFETY: the buffer holds `rows` values of the type's width.
+    make_array(unsafe { data.build_unchecked() })
+}
+
+// ---- aggregates -------------------------------------------------------------------------------------
+
+/// What a slot holds before the first row.
+fn first_slot(agg: &Agg) -> AggSlot {
+    let mut slot = AggSlot { lanes: [0; 8], count: 0, reserved: 0 };
+    let least = match agg.func {
+        AggFunc::Count | AggFunc::Sum => return slot,
+        AggFunc::Min => true,
+        AggFunc::Max => false,
+    };
+    // The key that loses against every row, in every lane.
+    let width = agg.ty.width().unwrap_or(8) * 8;
+    let key = if least { i128::MAX >> (128 - width) } else { i128::MIN >> (128 - width) };
+    let mut lanes = 0u128;
+    for lane in 0..128 / width {
+        let mask = u128::MAX >> (128 - width);
+        lanes |= (key as u128 & mask) << (lane * width);
+    }
+    slot.lanes[0] = lanes as u64;
+    slot.lanes[1] = (lanes >> 64) as u64;
+    slot
+}
+
+/// The state that a slot's running parts amount to.
+fn state(agg: &Agg, slot: &AggSlot) -> AggState {
+    let pair = u128::from(slot.lanes[0]) | u128::from(slot.lanes[1]) << 64;
+    let value = match agg.func {
+        AggFunc::Count => AggValue::Int(i128::from(slot.count)),
+        AggFunc::Sum if agg.ty == Ty::F64 => AggValue::Float(combine_f64(&slot.lanes.map(f64::from_bits))),
+        AggFunc::Sum if agg.ty == Ty::I128 => AggValue::Int(pair as i128),
+        AggFunc::Sum => {
+            AggValue::Int(wrap_to(agg.ty, i128::from(slot.lanes[0].wrapping_add(slot.lanes[1]))))
+        }
+        AggFunc::Min | AggFunc::Max => {
+            if slot.count == 0 {
+                return AggState { count: 0, ..AggState::empty(agg) };
+            }
+            extreme(agg, pair)
+        }
+    };
+    AggState { count: slot.count, value }
+}
+
+/// The least or greatest of the lanes' keys, as a value.
+fn extreme(agg: &Agg, pair: u128) -> AggValue {
+    let width = agg.ty.width().unwrap_or(8) * 8;
+    // Bytes use half a vector.
+    let lanes = if width == 8 { 8 } else { 128 / width };
+    let keys = (0..lanes).map(|lane| {
+        let shifted = (pair >> (lane * width)) << (128 - width);
+        shifted as i128 >> (128 - width)
+    });
+    let best = if agg.func == AggFunc::Min { keys.min() } else { keys.max() };
+    let key = best.unwrap_or(0);
+    if agg.ty.is_unsigned_int() {
+        return AggValue::Int(key + (1 << (width - 1)));
+    }
+    match agg.ty {
+        Ty::F64 => {
+            let key = key as i64;
+            AggValue::Float(f64::from_bits((key ^ ((key >> 63) as u64 >> 1) as i64) as u64))
+        }
+        Ty::F32 => {
+            let key = key as i32;
+            AggValue::Float(f64::from(f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)))
+        }
+        _int => AggValue::Int(key),
+    }
+}

@@ -1,0 +1,106 @@
+//! What `EXPLAIN CODEGEN` shows of compiled code: CLIF, with the IR value that each stretch computes, and
+//! the disassembly.
+
+use super::constants::Constants;
+use super::outputs::Outputs;
+use super::{CompileError, CompileOptions, emitter, jit, schedule};
+use crate::ir::Loop;
+use cranelift::codegen::ir::{Function, UserFuncName};
+use cranelift::codegen::write::{FuncWriter, PlainWriter};
+use cranelift::prelude::FunctionBuilder;
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use std::collections::HashMap;
+use std::fmt;
+
+/// A compiled loop in readable form.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The function before optimization, with comments that name IR values.
+    pub clif: String,
+    /// Machine code in Intel syntax; empty on machines that are not x86-64.
+    pub disasm: String,
+}
+
+/// Writes a function, and in front of noted instructions the IR value they begin to compute.
+struct Commented<'a> {
+    notes: HashMap<cranelift::codegen::ir::Inst, Vec<String>>,
+    _source: &'a Loop,
+}
+
+impl FuncWriter for Commented<'_> {
+    fn write_block_header(
+        &mut self,
+        w: &mut dyn fmt::Write,
+        func: &Function,
+        block: cranelift::prelude::Block,
+        indent: usize,
+    ) -> fmt::Result {
+        PlainWriter.write_block_header(w, func, block, indent)
+    }
+
+    fn write_instruction(
+        &mut self,
+        w: &mut dyn fmt::Write,
+        func: &Function,
+        aliases: &cranelift::codegen::entity::SecondaryMap<
+            cranelift::prelude::Value,
+            Vec<cranelift::prelude::Value>,
+        >,
+        inst: cranelift::codegen::ir::Inst,
+        indent: usize,
+    ) -> fmt::Result {
+        PlainWriter.write_instruction(w, func, aliases, inst, indent)?;
+        for note in self.notes.get(&inst).into_iter().flatten() {
+            writeln!(w, "{:indent$}; {note}", "")?;
+        }
+        Ok(())
+    }
+}
+
+/// Compiles a loop as [`super::compile`] does, and shows what came out.
+///
+/// # Errors
+/// As [`super::compile`].
+pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, CompileError> {
+    let isa = jit::isa()?;
+    let schedule = schedule::schedule(source)?;
+    let outputs = Outputs::of(source);
+    let mut constants = Constants::default();
+    jit::with_workspace(|workspace| {
+        let context = &mut workspace.context;
+        context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
+        let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
+        let emitted = emitter::emit(builder, isa, source, &schedule, &outputs, &mut constants)?;
+        let mut notes: HashMap<_, Vec<String>> = HashMap::new();
+        for (inst, value) in emitted.notes {
+            let ir = source.value(value);
+            let args: Vec<String> = ir.args.iter().map(|a| format!("%{}", a.0)).collect();
+            let text = format!("%{}: {} = {:?} {}", value.0, ir.ty, ir.op, args.join(" "));
+            notes.entry(inst).or_default().push(text.trim_end().to_owned());
+        }
+        let mut clif = String::new();
+        let mut writer = Commented { notes, _source: source };
+        cranelift::codegen::write::decorate_function(&mut writer, &mut clif, &context.func)
+            .map_err(|e| CompileError::Backend(e.to_string()))?;
+        let code = jit::machine_code(context, options.verify)?;
+        let disasm = if cfg!(target_arch = "x86_64") { disassemble(&code) } else { String::new() };
+        Ok(Listing { clif, disasm })
+    })
+}
+
+/// The instructions, up to the constants behind the last return.
+fn disassemble(code: &[u8]) -> String {
+    let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
+    let mut formatter = IntelFormatter::new();
+    let mut out = String::new();
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        if instruction.is_invalid() {
+            break;
+        }
+        let mut text = String::new();
+        formatter.format(&instruction, &mut text);
+        out.push_str(&format!("{:6x}  {text}\n", instruction.ip()));
+    }
+    out
+}

@@ -1,0 +1,133 @@
+//! The Cranelift back end: compiles a [`Loop`] to one function of machine code.
+//!
+//! The way of a loop: [`schedule`] cuts it into segments and phases; [`emitter`] writes the frame (chunk
+//! loop, filters, outputs) and the phases' bodies come from [`lanes`], [`scalar`] and [`calls`]; [`jit`]
+//! turns the function into memory that can be run; [`bind`] feeds it arrow arrays. Compiled code only
+//! detects failures; [`CompiledLoop::run`] then asks the interpreter, whose word counts.
+
+mod bind;
+mod bools;
+mod calls;
+mod classify;
+mod constants;
+mod emitter;
+mod helpers;
+mod jit;
+mod lane_cast;
+mod lane_compare;
+mod lane_ops;
+mod lanes;
+mod listing;
+mod outputs;
+mod scalar;
+mod scalar_ops;
+mod schedule;
+mod sink;
+
+pub use listing::{Listing, listing};
+
+use crate::ir::{Loop, interp};
+use crate::run::{EvalError, LoopOutput, Morsel, RunLoop};
+use constants::Constants;
+use cranelift::codegen::ir::{Function, UserFuncName};
+use cranelift::prelude::FunctionBuilder;
+use jit::CodeMemory;
+use outputs::Outputs;
+use std::time::{Duration, Instant};
+
+/// How to compile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CompileOptions {
+    /// Run Cranelift's verifier over the generated function.
+    pub verify: bool,
+}
+
+/// Why a loop could not be compiled. The interpreter can still run it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    #[error("not compiled: {0}")]
+    Unsupported(String),
+    /// A fault in the code generator.
+    #[error("code generation failed: {0}")]
+    Backend(String),
+}
+
+/// What compiling a loop took and gave.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileStats {
+    pub compile_time: Duration,
+    /// Values in the loop.
+    pub ir_ops: usize,
+    /// Bytes of machine code, constants included.
+    pub code_bytes: usize,
+}
+
+/// A loop as machine code, which it owns: dropping it frees the code.
+pub struct CompiledLoop {
+    source: Loop,
+    outputs: Outputs,
+    code: CodeMemory,
+    scratch_size: usize,
+    stats: CompileStats,
+    /// The code refers to these by address.
+    _constants: Constants,
+}
+
+impl CompiledLoop {
+    pub fn stats(&self) -> CompileStats {
+        self.stats
+    }
+}
+
+impl std::fmt::Debug for CompiledLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompiledLoop").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+impl RunLoop for CompiledLoop {
+    fn source(&self) -> &Loop {
+        &self.source
+    }
+
+    fn run(&self, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError> {
+        match bind::run(self, morsel)? {
+            Some(output) => Ok(output),
+            None => interp::run(&self.source, morsel),
+        }
+    }
+}
+
+/// Compiles a verified loop.
+///
+/// # Errors
+/// [`CompileError::Unsupported`] for what cannot be lowered, [`CompileError::Backend`] for faults.
+pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, CompileError> {
+    let start = Instant::now();
+    let isa = jit::isa()?;
+    let schedule = schedule::schedule(source)?;
+    let outputs = Outputs::of(source);
+    let mut constants = Constants::default();
+    let (code, emitted) = jit::with_workspace(|workspace| {
+        let context = &mut workspace.context;
+        context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
+        let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
+        let emitted = emitter::emit(builder, isa, source, &schedule, &outputs, &mut constants)?;
+        let code = jit::machine_code(context, options.verify)?;
+        Ok::<_, CompileError>((code, emitted))
+    })?;
+    let code = CodeMemory::new(&code)?;
+    let stats = CompileStats {
+        compile_time: start.elapsed(),
+        ir_ops: source.values.len(),
+        code_bytes: code.len(),
+    };
+    Ok(CompiledLoop {
+        source: source.clone(),
+        outputs,
+        code,
+        scratch_size: emitted.scratch_size,
+        stats,
+        _constants: constants,
+    })
+}
