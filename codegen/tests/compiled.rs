@@ -85,7 +85,11 @@ fn f64s(rows: usize, salt: u64, nulls: bool) -> ArrayRef {
     let special = [f64::NAN, -f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::MIN, 1e-310, 0.05];
     Arc::new(Float64Array::from_iter((0..rows).map(|i| {
         let r = noise(i, salt);
-        let v = if r.is_multiple_of(13) { special[(r / 13 % 9) as usize] } else { (r % 2000) as f64 / 10.0 - 100.0 };
+        let v = if r.is_multiple_of(13) {
+            special[(r / 13 % 9) as usize]
+        } else {
+            (r % 2000) as f64 / 10.0 - 100.0
+        };
         (!nulls || !is_null(i, salt)).then_some(v)
     })))
 }
@@ -490,8 +494,7 @@ fn integer_arithmetic_of_all_kinds() {
         check(&lp, &|n| vec![plain(data_type, n, 1, true)]);
         let mut b = LoopBuilder::new();
         let x = b.input("x", data_type, true).unwrap();
-        let aggs =
-            vec![agg(AggFunc::Min, Some(x), None, *ty), agg(AggFunc::Max, Some(x), None, *ty)];
+        let aggs = vec![agg(AggFunc::Min, Some(x), None, *ty), agg(AggFunc::Max, Some(x), None, *ty)];
         let (lp, _) = b.finish(Sink::Aggregate(aggs));
         check(&lp, &|n| vec![plain(data_type, n, 1, true)]);
     }
@@ -555,14 +558,14 @@ fn decimals_in_scalar_loops() {
         let abs = b.inst(Op::Abs(Overflow::Wrap), &[price], None).unwrap();
         let less = b.inst(Op::Cmp(CmpOp::Lt), &[price, discount], None).unwrap();
         let least = b.inst(Op::Select, &[less, price, discount], None).unwrap();
-        let up = b.inst(Op::DecRescale { delta: 3, precision: 20, fail: OnFail::Null }, &[price], None).unwrap();
+        let up =
+            b.inst(Op::DecRescale { delta: 3, precision: 20, fail: OnFail::Null }, &[price], None).unwrap();
         let down =
             b.inst(Op::DecRescale { delta: -2, precision: 20, fail: OnFail::Null }, &[price], None).unwrap();
         let int = b.inst(Op::DecToInt { scale: 2, to: Ty::I32, fail: OnFail::Null }, &[price], None).unwrap();
         let float = b.inst(Op::DecToFloat { scale: 2, to: Ty::F64 }, &[price], None).unwrap();
-        let back = b
-            .inst(Op::DecFromFloat { scale: 1, precision: 10, fail: OnFail::Null }, &[float], None)
-            .unwrap();
+        let back =
+            b.inst(Op::DecFromFloat { scale: 1, precision: 10, fail: OnFail::Null }, &[float], None).unwrap();
         let of_int =
             b.inst(Op::DecFromInt { scale: 2, precision: 5, fail: OnFail::Null }, &[int], None).unwrap();
         let mut out: Vec<Emit> =

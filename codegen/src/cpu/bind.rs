@@ -93,7 +93,11 @@ fn dictionary(values: &dyn Array) -> Result<Vec<StrRef>, EvalError> {
 fn bind_columns(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Columns, EvalError> {
     let inputs = &lp.source.inputs;
     if morsel.inputs.len() != inputs.len() {
-        return Err(binding(format!("the loop reads {} columns, {} given", inputs.len(), morsel.inputs.len())));
+        return Err(binding(format!(
+            "the loop reads {} columns, {} given",
+            inputs.len(),
+            morsel.inputs.len()
+        )));
     }
     let mut out = Columns { refs: Vec::new(), strides: Vec::new(), _kept: Vec::new() };
     for (input, array) in inputs.iter().zip(morsel.inputs) {
@@ -452,9 +456,7 @@ fn state(agg: &Agg, slot: &AggSlot) -> AggState {
         AggFunc::Count => AggValue::Int(i128::from(slot.count)),
         AggFunc::Sum if agg.ty == Ty::F64 => AggValue::Float(combine_f64(&slot.lanes.map(f64::from_bits))),
         AggFunc::Sum if agg.ty == Ty::I128 => AggValue::Int(pair as i128),
-        AggFunc::Sum => {
-            AggValue::Int(wrap_to(agg.ty, i128::from(slot.lanes[0].wrapping_add(slot.lanes[1]))))
-        }
+        AggFunc::Sum => AggValue::Int(wrap_to(agg.ty, i128::from(slot.lanes[0].wrapping_add(slot.lanes[1])))),
         AggFunc::Min | AggFunc::Max => {
             if slot.count == 0 {
                 return AggState { count: 0, ..AggState::empty(agg) };

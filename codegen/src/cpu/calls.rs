@@ -9,7 +9,8 @@ use super::emitter::Emitter;
 use super::helpers;
 use super::schedule::{Need, Phase};
 use crate::ir::{
-    Bound, CmpOp, DatePart, Inst, Lit, MathBin, MathFn, Op, Precision, StrTest, TimeUnit, TruncTo, Ty, ValueId,
+    Bound, CmpOp, DatePart, Inst, Lit, MathBin, MathFn, Op, Precision, StrTest, TimeUnit, TruncTo, Ty,
+    ValueId,
 };
 use arrow::datatypes::DataType;
 use cranelift::prelude::*;
@@ -369,8 +370,7 @@ impl Emitter<'_, '_> {
                 }
             }
             Op::Math(f, precision) => {
-                let name =
-                    math_name(*f).ok_or_else(|| CompileError::Backend(format!("{f:?} has lanes")))?;
+                let name = math_name(*f).ok_or_else(|| CompileError::Backend(format!("{f:?} has lanes")))?;
                 let a = self.buffer_of(args[0])?;
                 self.call(&math_kernel(name, inst.ty, *precision), &[n, a, out])?;
             }
@@ -474,7 +474,13 @@ impl Emitter<'_, '_> {
         Ok(())
     }
 
-    fn select_strings(&mut self, id: ValueId, mask: Value, x: ValueId, y: ValueId) -> Result<(), CompileError> {
+    fn select_strings(
+        &mut self,
+        id: ValueId,
+        mask: Value,
+        x: ValueId,
+        y: ValueId,
+    ) -> Result<(), CompileError> {
         let (a, b, out) = (self.buffer_of(x)?, self.buffer_of(y)?, self.buffer_of(id)?);
         self.call("rt_str_select", &[self.n, mask, a, b, out])?;
         Ok(())

@@ -106,7 +106,8 @@ pub(super) fn emit(
     let emitted = field(&mut b, offset_of!(LoopContext, out_rows));
     let out_row = b.declare_var(types::I64);
     b.def_var(out_row, emitted);
-    let (chunk, next_chunk, done, bail) = (b.create_block(), b.create_block(), b.create_block(), b.create_block());
+    let (chunk, next_chunk, done, bail) =
+        (b.create_block(), b.create_block(), b.create_block(), b.create_block());
     b.append_block_param(chunk, types::I64);
     let mut e = Emitter {
         b,
@@ -233,13 +234,15 @@ impl<'l> Emitter<'_, 'l> {
     }
 
     fn column_field(&mut self, input: usize, field: usize) -> Value {
-        let columns = self.b.ins().load(types::I64, FLAGS, self.context, offset_of!(LoopContext, columns) as i32);
+        let columns =
+            self.b.ins().load(types::I64, FLAGS, self.context, offset_of!(LoopContext, columns) as i32);
         let at = input * size_of::<ColumnRef>() + field;
         self.b.ins().load(types::I64, FLAGS, columns, at as i32)
     }
 
     pub(super) fn output_field(&mut self, slot: usize, field: usize) -> Value {
-        let outputs = self.b.ins().load(types::I64, FLAGS, self.context, offset_of!(LoopContext, outputs) as i32);
+        let outputs =
+            self.b.ins().load(types::I64, FLAGS, self.context, offset_of!(LoopContext, outputs) as i32);
         let at = slot * size_of::<OutputRef>() + field;
         self.b.ins().load(types::I64, FLAGS, outputs, at as i32)
     }
@@ -487,7 +490,8 @@ impl<'l> Emitter<'_, 'l> {
     fn mask_in_memory(&mut self, predicate: ValueId) -> Result<Value, CompileError> {
         self.ensure(predicate, Need::BOTH)?;
         let mem = self.mem[predicate.index()];
-        let data = mem.data.ok_or_else(|| CompileError::Backend("a filter's operand is nowhere".to_owned()))?;
+        let data =
+            mem.data.ok_or_else(|| CompileError::Backend("a filter's operand is nowhere".to_owned()))?;
         match mem.valid {
             None => Ok(data),
             Some(valid) => {
@@ -545,7 +549,6 @@ impl<'l> Emitter<'_, 'l> {
                 if let Some(failed) = failed {
                     self.bail_if(failed);
                 }
-                continue;
             }
             if slot.ty == Ty::Bool
                 && let Some(bits) = mem.data

@@ -70,9 +70,8 @@ pub(super) fn machine_code(context: &mut Context, verify: bool) -> Result<Vec<u8
         context.verify(isa).map_err(|e| CompileError::Backend(e.to_string()))?;
     }
     let mut control = ControlPlane::default();
-    let code = context
-        .compile(isa, &mut control)
-        .map_err(|e| CompileError::Backend(format!("{:?}", e.inner)))?;
+    let code =
+        context.compile(isa, &mut control).map_err(|e| CompileError::Backend(format!("{:?}", e.inner)))?;
     if !code.buffer.relocs().is_empty() {
         return Err(CompileError::Backend("generated code has relocations".to_owned()));
     }

@@ -89,8 +89,7 @@ impl Lanes<'_, '_, '_> {
         let mut out = LaneValue { data: Data::Vecs(made), valid };
         if let (Some((from_low, from_high)), Some((low, high))) = (int_range(from), int_range(to)) {
             let mut outside = self.bools.constant(false);
-            for (needed, op, bound) in
-                [(from_low < low, CmpOp::Lt, low), (from_high > high, CmpOp::Gt, high)]
+            for (needed, op, bound) in [(from_low < low, CmpOp::Lt, low), (from_high > high, CmpOp::Gt, high)]
             {
                 if needed {
                     let beyond = self.compare_literal(op, a, &int_literal(from, bound));

@@ -376,7 +376,7 @@ impl Lanes<'_, '_, '_> {
                     u64::from(0.499_999_97_f32.to_bits())
                 };
                 let half = self.splat(a.ty, below_half);
-                let signed = self.map2(half, a, |b, h, x| b.ins().fcopysign(h, x));
+                let signed = self.with_sign_of(half, a);
                 let sum = self.map2(a, signed, |b, x, y| b.ins().fadd(x, y));
                 self.map1(sum, a.ty, |b, x| b.ins().trunc(x))
             }
@@ -405,11 +405,21 @@ impl Lanes<'_, '_, '_> {
         })
     }
 
+    /// Non-negative numbers with the signs of others.
+    fn with_sign_of(&mut self, magnitude: Vecs, a: Vecs) -> Vecs {
+        let int = int_lanes(a.ty);
+        let (m, x) = (self.cast(magnitude, int), self.cast(a, int));
+        let sign = self.splat(int, 1u64 << (int.lane_bits() - 1));
+        let sign = self.map2(x, sign, |b, x, s| b.ins().band(x, s));
+        let made = self.map2(m, sign, |b, m, s| b.ins().bor(m, s));
+        self.cast(made, a.ty)
+    }
+
     fn signum(&mut self, a: Vecs) -> Vecs {
         let one = if a.ty == types::F64X2 { 1f64.to_bits() } else { u64::from(1f32.to_bits()) };
         let (one, zero) = (self.splat(a.ty, one), self.splat(a.ty, 0));
         let int = int_lanes(a.ty);
-        let signed = self.map2(one, a, |b, o, x| b.ins().fcopysign(o, x));
+        let signed = self.with_sign_of(one, a);
         let is_zero = self.map2(a, zero, |b, x, z| b.ins().fcmp(FloatCC::Equal, x, z));
         let is_zero = self.bools.masks(Vecs { ty: int, ..is_zero });
         let is_nan = self.map2(a, a, |b, x, y| b.ins().fcmp(FloatCC::Unordered, x, y));

@@ -117,11 +117,8 @@ pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, 
         Ok::<_, CompileError>((code, emitted))
     })?;
     let code = CodeMemory::new(&code)?;
-    let stats = CompileStats {
-        compile_time: start.elapsed(),
-        ir_ops: source.values.len(),
-        code_bytes: code.len(),
-    };
+    let stats =
+        CompileStats { compile_time: start.elapsed(), ir_ops: source.values.len(), code_bytes: code.len() };
     Ok(CompiledLoop {
         source: source.clone(),
         outputs,

@@ -20,7 +20,10 @@ pub(super) struct Slot {
 pub(super) enum Column {
     Passenger,
     /// The morsel's own array, under this type.
-    Input { index: usize, data_type: DataType },
+    Input {
+        index: usize,
+        data_type: DataType,
+    },
     /// All rows hold this.
     Constant {
         lit: Lit,
@@ -51,9 +54,7 @@ impl Outputs {
             let inst = lp.value(*value);
             let column = match &inst.op {
                 Op::Const(lit) => Column::Constant { lit: lit.clone(), data_type: data_type.clone() },
-                Op::Input(i) if outside => {
-                    Column::Input { index: *i as usize, data_type: data_type.clone() }
-                },
+                Op::Input(i) if outside => Column::Input { index: *i as usize, data_type: data_type.clone() },
                 _computed => {
                     let text = (inst.ty == Ty::Str).then(|| data_type.clone());
                     let known = out.slots.iter().position(|s| s.value == *value && s.text == text);

@@ -208,15 +208,7 @@ impl Scalars<'_, '_, '_> {
             Ty::F32 => self.e.b.ins().f32const(f32::from_bits(bits as u32)),
             Ty::I128 => self.wide_const(lit.as_i128().unwrap_or(0)),
             Ty::Str => self.wide_const(0),
-            ty @ (Ty::Bool
-            | Ty::I8
-            | Ty::I16
-            | Ty::I32
-            | Ty::I64
-            | Ty::U8
-            | Ty::U16
-            | Ty::U32
-            | Ty::U64) => {
+            ty @ (Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::U64) => {
                 let ty = scalar_type(ty);
                 let bits = if ty == types::I64 { bits } else { bits & ((1u64 << ty.bits()) - 1) };
                 self.e.b.ins().iconst(ty, bits as i64)

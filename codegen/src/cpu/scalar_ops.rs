@@ -167,9 +167,21 @@ impl Scalars<'_, '_, '_> {
         Ok(ScalarValue { data: Some(outcome.data), valid })
     }
 
+    /// `condition ? x : y`. 128-bit values go by halves, because Cranelift makes minima of selects
+    /// behind compares and has none of that width.
+    pub(super) fn choose(&mut self, condition: Value, x: Value, y: Value) -> Value {
+        let f = &mut self.e.b;
+        if f.func.dfg.value_type(x) != types::I128 {
+            return f.ins().select(condition, x, y);
+        }
+        let ((xl, xh), (yl, yh)) = (f.ins().isplit(x), f.ins().isplit(y));
+        let (low, high) = (f.ins().select(condition, xl, yl), f.ins().select(condition, xh, yh));
+        f.ins().iconcat(low, high)
+    }
+
     fn select(&mut self, condition: Value, x: ValueId, y: ValueId) -> Result<ScalarValue, CompileError> {
         let (p, q) = (self.data(x)?, self.data(y)?);
-        let data = self.e.b.ins().select(condition, p, q);
+        let data = self.choose(condition, p, q);
         let valid = match (self.value(x)?.valid, self.value(y)?.valid) {
             (None, None) => None,
             (p, q) => {
@@ -296,7 +308,7 @@ impl Scalars<'_, '_, '_> {
                         high
                     };
                     let below = f.ins().icmp_imm_s(IntCC::SignedLessThan, high, 0);
-                    f.ins().select(below, negated, a)
+                    self.choose(below, negated, a)
                 } else {
                     let below = f.ins().icmp_imm_s(IntCC::SignedLessThan, a, 0);
                     f.ins().select(below, negated, a)
@@ -344,8 +356,7 @@ impl Scalars<'_, '_, '_> {
         let (a, b) = (extend(a), extend(b));
         let wide = f.ins().imul(a, b);
         let data = f.ins().ireduce(machine, wide);
-        let back =
-            if signed { f.ins().sextend(types::I64, data) } else { f.ins().uextend(types::I64, data) };
+        let back = if signed { f.ins().sextend(types::I64, data) } else { f.ins().uextend(types::I64, data) };
         let bad = f.ins().icmp(IntCC::NotEqual, wide, back);
         Outcome { data, bad: Some(bad) }
     }
@@ -381,10 +392,14 @@ impl Scalars<'_, '_, '_> {
             (Some(p), Some(q)) => Some(self.e.b.ins().bor(p, q)),
             (p, q) => p.or(q),
         };
-        self.fast_or_slow(wide, |s| Ok(Outcome::good(s.multiply_narrow(a, b))), |s| {
-            let args = s.halves(&[a, b]);
-            s.help_wide(helpers::helper_mul(), &args)
-        })
+        self.fast_or_slow(
+            wide,
+            |s| Ok(Outcome::good(s.multiply_narrow(a, b))),
+            |s| {
+                let args = s.halves(&[a, b]);
+                s.help_wide(helpers::helper_mul(), &args)
+            },
+        )
     }
 
     fn halves(&mut self, values: &[Value]) -> Vec<Value> {

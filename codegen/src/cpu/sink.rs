@@ -245,11 +245,7 @@ impl Lanes<'_, '_, '_> {
     }
 
     /// Combines the vectors of a group into one.
-    fn tree(
-        &mut self,
-        a: Vecs,
-        mut f: impl FnMut(&mut FunctionBuilder<'_>, Value, Value) -> Value,
-    ) -> Value {
+    fn tree(&mut self, a: Vecs, mut f: impl FnMut(&mut FunctionBuilder<'_>, Value, Value) -> Value) -> Value {
         let b = &mut self.e.b;
         match a.n {
             1 => a.v[0],
@@ -341,19 +337,19 @@ impl Scalars<'_, '_, '_> {
             let before = self.e.b.use_var(var);
             let (least, func) = (agg.func == AggFunc::Min, agg.func);
             let x = self.data(arg)?;
-            let b = &mut self.e.b;
             let candidate = match func {
-                AggFunc::Sum | AggFunc::Count => b.ins().iadd(before, x),
+                AggFunc::Sum | AggFunc::Count => self.e.b.ins().iadd(before, x),
                 AggFunc::Min | AggFunc::Max => {
-                    let less = b.ins().icmp(IntCC::SignedLessThan, x, before);
-                    if least { b.ins().select(less, x, before) } else { b.ins().select(less, before, x) }
+                    let less = self.e.b.ins().icmp(IntCC::SignedLessThan, x, before);
+                    let (yes, no) = if least { (x, before) } else { (before, x) };
+                    self.choose(less, yes, no)
                 }
             };
             let after = match counts {
-                Some(counts) => b.ins().select(counts, candidate, before),
+                Some(counts) => self.choose(counts, candidate, before),
                 None => candidate,
             };
-            b.def_var(var, after);
+            self.e.b.def_var(var, after);
         }
         Ok(())
     }
