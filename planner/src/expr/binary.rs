@@ -6,9 +6,12 @@
 
 use super::{Ctx, Expr, Native, Scope, StageBuilder, data_type, is_string};
 use arrow::datatypes::{DECIMAL128_MAX_SCALE, DataType};
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
+use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion::physical_expr::expressions::{BinaryExpr, Literal};
 use fuseline_codegen::ir::{CmpOp, Lit, Op, Overflow, Ty, ValueId};
+use std::sync::Arc;
 
 impl StageBuilder {
     pub(super) fn binary(&mut self, expr: &Expr, e: &BinaryExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
@@ -66,7 +69,7 @@ impl StageBuilder {
     }
 
     fn compare(&mut self, e: &BinaryExpr, op: Op, scope: &Scope, cx: Ctx) -> Native<ValueId> {
-        let (lt, rt) = (data_type(e.left(), &scope.schema)?, data_type(e.right(), &scope.schema)?);
+        let (lt, rt) = (self.type_of(e.left(), scope)?, self.type_of(e.right(), scope)?);
         if !comparable(&lt, &rt) {
             return Err(format!("no loop compares {lt} with {rt}"));
         }
@@ -92,9 +95,8 @@ impl StageBuilder {
 
     fn arithmetic(&mut self, expr: &Expr, e: &BinaryExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
         use DataType as D;
-        let (lt, rt) = (data_type(e.left(), &scope.schema)?, data_type(e.right(), &scope.schema)?);
-        let checked = *e != BinaryExpr::new(e.left().clone(), *e.op(), e.right().clone());
-        let wrap = if checked { Overflow::Err } else { Overflow::Wrap };
+        let (lt, rt) = (self.type_of(e.left(), scope)?, self.type_of(e.right(), scope)?);
+        let wrap = if fails_on_overflow(expr, e)? { Overflow::Err } else { Overflow::Wrap };
         match (&lt, e.op(), &rt) {
             (l, _, r) if l == r && l.is_integer() => {
                 let (a, b) = self.pair(e, scope, cx)?;
@@ -134,6 +136,23 @@ impl StageBuilder {
             }
             _ => Err(format!("no loop computes {lt} {} {rt} (`{expr}`)", e.op())),
         }
+    }
+
+    /// The operand's type. Remembered for operators: asking each level of a long sum for the types
+    /// of the levels below it, as `PhysicalExpr::data_type` does, takes the square of its length.
+    fn type_of(&mut self, expr: &Expr, scope: &Scope) -> Native<DataType> {
+        let Some(e) = expr.downcast_ref::<BinaryExpr>() else {
+            return data_type(expr, &scope.schema);
+        };
+        let key = Arc::as_ptr(expr).cast::<()>() as usize;
+        if let Some(known) = self.operator_types.get(&key) {
+            return Ok(known.clone());
+        }
+        let (l, r) = (self.type_of(e.left(), scope)?, self.type_of(e.right(), scope)?);
+        let result = BinaryTypeCoercer::new(&l, e.op(), &r).get_result_type();
+        let result = result.map_err(|e| e.to_string())?;
+        self.operator_types.insert(key, result.clone());
+        Ok(result)
     }
 
     /// Arrow's decimal rules, which follow Hive's: operands are brought to one scale (`+ - %`), or
@@ -191,6 +210,17 @@ struct Decimal {
 /// Results of up to 38 digits fit an i128.
 fn overflow(digits: i16) -> Overflow {
     if digits <= 38 { Overflow::Wrap } else { Overflow::Err }
+}
+
+/// Whether integer overflow is an error in this expression, a flag without a getter: it survives
+/// an exchange of the operands, and equality sees it.
+fn fails_on_overflow(expr: &Expr, e: &BinaryExpr) -> Native<bool> {
+    let operand: Expr = Arc::new(Literal::new(ScalarValue::Null));
+    let exchanged = Arc::clone(expr)
+        .with_new_children(vec![Arc::clone(&operand), Arc::clone(&operand)])
+        .map_err(|e| e.to_string())?;
+    let plain = BinaryExpr::new(Arc::clone(&operand), *e.op(), operand);
+    Ok(exchanged.downcast_ref::<BinaryExpr>() != Some(&plain))
 }
 
 /// The op of an arithmetic operator on operands of one type.

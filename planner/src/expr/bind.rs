@@ -29,7 +29,7 @@ impl StageBuilder {
         }
         let data_type = data_type(expr, &scope.schema)?;
         let mut args = vec![];
-        let bound = if evaluates_lazily(expr) {
+        let bound = if evaluates_lazily(expr) || self.is_deep() {
             rebind(expr, scope, &mut args)?
         } else {
             let children = expr

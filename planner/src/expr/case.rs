@@ -10,6 +10,7 @@
 use super::{Ctx, Expr, Native, Scope, StageBuilder, data_type, literal};
 use datafusion::physical_expr::expressions::{CaseExpr, InListExpr, Literal};
 use fuseline_codegen::ir::{CmpOp, Input, Lit, Op, Ty, ValueId};
+use std::collections::HashSet;
 
 impl StageBuilder {
     pub(super) fn case(&mut self, expr: &Expr, e: &CaseExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
@@ -68,6 +69,7 @@ impl StageBuilder {
         let value = self.value(e.expr(), scope, cx)?;
         let ty = self.ir.ty(value);
         let mut set = vec![];
+        let mut seen = HashSet::new();
         let mut has_null = false;
         for item in e.list() {
             let Some(item) = item.downcast_ref::<Literal>() else { continue };
@@ -82,7 +84,7 @@ impl StageBuilder {
             if matches!(&lit, Lit::F64(0.0) | Lit::F32(0.0)) {
                 return Err("a list of floats is searched by their bits, and it holds a zero".to_owned());
             }
-            if !set.contains(&lit) {
+            if seen.insert(lit.clone()) {
                 set.push(lit);
             }
         }

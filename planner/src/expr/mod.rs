@@ -102,6 +102,9 @@ pub(crate) struct StageBuilder {
     pub filters: Vec<ValueId>,
     pub options: PlanOptions,
     known: HashMap<InputKey, ValueId>,
+    /// Types of operators by the address of their expression, which the plan keeps alive; of one
+    /// scope, see [`StageBuilder::enter`].
+    operator_types: HashMap<usize, DataType>,
     depth: usize,
 }
 
@@ -115,8 +118,14 @@ impl StageBuilder {
             filters: vec![],
             options,
             known: HashMap::new(),
+            operator_types: HashMap::new(),
             depth: 0,
         }
+    }
+
+    /// Starts with another operator's expressions.
+    pub fn enter(&mut self) {
+        self.operator_types.clear();
     }
 
     /// What became a call, and why.
@@ -195,13 +204,18 @@ impl StageBuilder {
 
     /// The expression's own operation as IR; its operands may be calls.
     pub fn native(&mut self, expr: &Expr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
-        if self.depth >= MAX_DEPTH {
+        if self.is_deep() {
             return Err("it is nested too deeply".to_owned());
         }
         self.depth += 1;
         let result = self.native_at_depth(expr, scope, cx);
         self.depth -= 1;
         result
+    }
+
+    /// Whether translation must stop here: what is below becomes one call as a whole.
+    pub(super) fn is_deep(&self) -> bool {
+        self.depth >= MAX_DEPTH
     }
 
     fn native_at_depth(&mut self, expr: &Expr, scope: &Scope, cx: Ctx) -> Native<ValueId> {

@@ -80,6 +80,7 @@ impl Aggregates {
     /// The loop's aggregates and how the output row comes from them. Equal states are kept once:
     /// sum(x) and avg(x) share theirs.
     pub fn plan(&self, b: &mut StageBuilder, scope: &Scope) -> Result<(Vec<Agg>, Vec<FinalColumn>), String> {
+        b.enter();
         let mut aggs: Vec<Agg> = vec![];
         let mut finals = vec![];
         for (known, function, filter) in &self.functions {

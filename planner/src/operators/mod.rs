@@ -248,6 +248,7 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
 /// them, so that they see only rows that are left; cheap ones are one predicate.
 fn filter(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, String> {
     let exec = plan.downcast_ref::<FilterExec>().ok_or("no filter")?;
+    b.enter();
     let mut pending: Option<ValueId> = None;
     for conjunct in split_conjunction(exec.predicate()) {
         if is_expensive(conjunct)
@@ -287,6 +288,7 @@ fn push_filter(b: &mut StageBuilder, predicate: ValueId) -> Result<(), String> {
 
 fn project(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, String> {
     let exec = plan.downcast_ref::<ProjectionExec>().ok_or("no projection")?;
+    b.enter();
     let mut cols = vec![];
     for e in exec.expr() {
         let col = b.output(&e.expr, &scope, Ctx::default());

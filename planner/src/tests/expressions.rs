@@ -572,3 +572,22 @@ fn through_calls() {
         false,
     );
 }
+
+/// Long and deep expressions neither exhaust the stack nor change their meaning.
+#[test]
+fn long_expressions() {
+    let sum = vec!["k"; 400].join(" + ");
+    let ors: Vec<String> = (0..600).map(|i| format!("i64 = {}", i * 7)).collect();
+    let ands: Vec<String> = (0..600).map(|i| format!("(i64 <> {} OR b)", i * 7)).collect();
+    let list: Vec<String> = (0..3000).map(|i| i.to_string()).collect();
+    let nested = (0..20).fold("k".to_owned(), |e, i| format!("CASE WHEN i64 > {i} THEN {e} ELSE {i} END"));
+    let long = [
+        sum,
+        ors.join(" OR "),
+        ands.join(" AND "),
+        format!("i64 IN ({})", list.join(", ")),
+        format!("i64 NOT IN ({}, NULL)", list.join(", ")),
+        nested,
+    ];
+    check(&long.each_ref().map(String::as_str), false);
+}
