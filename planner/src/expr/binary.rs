@@ -134,7 +134,7 @@ impl StageBuilder {
                 let (a, b) = self.pair(e, scope, cx)?;
                 self.op(plain(e.op(), Overflow::Err)?, &[a, b], cx)
             }
-            _ => Err(format!("no loop computes {lt} {} {rt} (`{expr}`)", e.op())),
+            _ => Err(format!("no loop computes {lt} {} {rt}", e.op())),
         }
     }
 

@@ -5,7 +5,7 @@
 //! whose type no loop knows is evaluated by the call itself. A volatile call is never shared: each
 //! occurrence is evaluated on each surviving row once.
 
-use super::{Col, Ctx, Expr, Native, PendingCall, Scope, StageBuilder, can_emit, data_type};
+use super::{Col, Ctx, Expr, Native, PendingCall, Scope, StageBuilder, can_emit, data_type, sql};
 use arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
@@ -40,12 +40,13 @@ impl StageBuilder {
             with_children(expr, children)?
         };
         let volatile = is_volatile(expr);
+        let name = sql(expr);
         let call = PendingCall {
-            name: expr.to_string(),
+            name: name.clone(),
             expr: bound,
             args,
             under: cx.under,
-            field: Arc::new(Field::new(expr.to_string(), data_type, true)),
+            field: Arc::new(Field::new(name, data_type, true)),
             filters_before: self.filters.len(),
             volatile,
             why,
@@ -76,7 +77,7 @@ impl StageBuilder {
             && can_emit(&data_type)
             && let Ok(id) = self.native(expr, scope, cx)
         {
-            let name = expr.to_string();
+            let name = sql(expr);
             return Ok(argument(Col::Value { id, data_type }, &name, args));
         }
         let children =

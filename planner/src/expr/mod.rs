@@ -32,6 +32,7 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal,
     NegativeExpr, NotExpr, TryCastExpr,
 };
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion::physical_plan::PhysicalExpr;
 use fuseline_codegen::ir::{Input, Lit, LoopBuilder, OnFail, Op, Overflow, Ty, ValueId};
 use std::collections::HashMap;
@@ -295,6 +296,11 @@ impl StageBuilder {
         };
         Ok(Ctx { under: Some(under) })
     }
+}
+
+/// The expression as the user wrote it, more or less.
+pub(crate) fn sql(expr: &Expr) -> String {
+    fmt_sql(expr.as_ref()).to_string()
 }
 
 /// Whether a loop can put out an array of this type.

@@ -8,7 +8,7 @@
 mod aggregate;
 mod range;
 
-use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive};
+use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive, sql};
 use crate::finals::FinalColumn;
 use crate::options::{FusionMode, PlanOptions};
 use crate::segments::{Ending, cut};
@@ -277,7 +277,7 @@ fn filter(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, Stri
 }
 
 fn predicate(b: &mut StageBuilder, e: &Expr, scope: &Scope, cx: Ctx) -> Result<ValueId, String> {
-    b.value_as(e, fuseline_codegen::ir::Ty::Bool, scope, cx).map_err(|why| format!("`{e}`: {why}"))
+    b.value_as(e, fuseline_codegen::ir::Ty::Bool, scope, cx).map_err(|why| format!("`{}`: {why}", sql(e)))
 }
 
 fn push_filter(b: &mut StageBuilder, predicate: ValueId) -> Result<(), String> {
@@ -292,7 +292,7 @@ fn project(b: &mut StageBuilder, plan: &Plan, scope: Scope) -> Result<Scope, Str
     let mut cols = vec![];
     for e in exec.expr() {
         let col = b.output(&e.expr, &scope, Ctx::default());
-        cols.push(col.map_err(|why| format!("`{}`: {why}", e.expr))?);
+        cols.push(col.map_err(|why| format!("`{}`: {why}", sql(&e.expr)))?);
     }
     Ok(Scope { schema: plan.schema(), cols })
 }
