@@ -131,12 +131,19 @@ impl Runner {
         let kind = query.kind();
         let schema = query.schema();
         statement.query = Some(query);
+        let mut rows_of_command = Vec::new();
         match kind {
-            StatementKind::Command if is_row_count(&schema) || schema.fields().is_empty() => {
-                self.run_command(statement, &schema)?;
-                return Ok(destination);
+            StatementKind::Command => {
+                rows_of_command = self.run_command(statement)?;
+                if is_row_count(&schema) {
+                    tell_row_count(&rows_of_command);
+                    return Ok(destination);
+                }
+                if rows_of_command.iter().all(|batch| batch.num_rows() == 0) {
+                    return Ok(destination);
+                }
             }
-            StatementKind::Command | StatementKind::Query | StatementKind::Explain => {}
+            StatementKind::Query | StatementKind::Explain => {}
         }
         if self.format.is_binary() && self.results > 0 {
             return Err(CliError::Usage(
@@ -152,6 +159,9 @@ impl Runner {
         // Without limits every row is printed, so what lies between bar and rows must be clean.
         let prints_while_running = destination.is_terminal();
         let mut sink = output::sink(self.format, schema, plan, limits, destination)?;
+        for batch in rows_of_command {
+            sink.write(&batch)?;
+        }
         let buffered = self.format == Format::Table && limits.rows.is_some();
         while let Some(event) = self.next(statement)? {
             match event {
@@ -170,28 +180,17 @@ impl Runner {
         Ok(destination)
     }
 
-    /// Runs a statement without a result, and tells a person how many rows it wrote.
-    fn run_command(&mut self, statement: &mut Running, schema: &SchemaRef) -> Result<(), CliError> {
-        let mut rows: Option<u64> = None;
+    /// Runs a command to its end. What it returns is small: counts, a few names.
+    fn run_command(&mut self, statement: &mut Running) -> Result<Vec<RecordBatch>, CliError> {
+        let mut batches = Vec::new();
         while let Some(event) = self.next(statement)? {
             match event {
                 Event::Started(_) => {}
-                Event::Rows(batch) if is_row_count(schema) => {
-                    let counts = batch.column(0).as_primitive::<UInt64Type>();
-                    let sum: u64 = counts.iter().flatten().sum();
-                    rows = Some(rows.unwrap_or(0) + sum);
-                }
-                Event::Rows(_) => {}
+                Event::Rows(batch) => batches.push(batch),
             }
         }
         statement.bar.clear();
-        if let Some(rows) = rows
-            && io::stderr().is_terminal()
-        {
-            let unit = if rows == 1 { "row" } else { "rows" };
-            let _ = writeln!(io::stderr(), "{rows} {unit} written");
-        }
-        Ok(())
+        Ok(batches)
     }
 
     fn limits(&self, destination: &Destination) -> Limits {
@@ -239,12 +238,25 @@ fn is_row_count(schema: &SchemaRef) -> bool {
     }
 }
 
+/// Tells a person how many rows a command wrote; a program reads results only.
+fn tell_row_count(batches: &[RecordBatch]) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let rows: u64 =
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<UInt64Type>().iter().flatten()).sum();
+    let unit = if rows == 1 { "row" } else { "rows" };
+    let _ = writeln!(io::stderr(), "{rows} {unit} written");
+}
+
 /// A statement that runs in its task.
 struct Running {
     task: JoinHandle<Result<(), fuseline::Error>>,
     receiver: mpsc::Receiver<Event>,
     bar: Bar,
     query: Option<Arc<Query>>,
+    /// The task's outcome was taken.
+    ended: bool,
 }
 
 impl Running {
@@ -261,6 +273,10 @@ impl Running {
                     if let Some(event) = event {
                         return Ok(Some(event));
                     }
+                    if self.ended {
+                        return Ok(None);
+                    }
+                    self.ended = true;
                     return match (&mut self.task).await {
                         Ok(result) => result.map(|()| None).map_err(CliError::from),
                         Err(error) if error.is_panic() => Err(panic_error(error.into_panic())),

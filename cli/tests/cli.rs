@@ -197,8 +197,14 @@ fn sources_run_in_the_order_given() {
 
 #[test]
 fn statements_share_a_session_and_commands_print_nothing() {
-    let sql = "create table t as select value as v from range(0, 4); select sum(v) as s from t";
-    assert_eq!(ok(&["--format", "csv", sql]), "s\n6\n");
+    let sql = "create table t as select value as v from range(0, 4); set datafusion.execution.batch_size = 100; \
+               insert into t values (10); select sum(v) as s from t";
+    assert_eq!(ok(&["--format", "csv", sql]), "s\n16\n");
+    // Without --format too: no empty table for a command.
+    assert_eq!(ok(&["create table t as select 1 as v"]), "");
+    // A command that has rows shows them.
+    assert!(ok(&["--format", "csv", "show datafusion.execution.batch_size"]).contains("batch_size"));
+    assert!(ok(&["--format", "csv", "create table t as select 1 as v; describe t"]).contains("v,Int64"));
 }
 
 #[test]
