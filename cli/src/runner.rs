@@ -99,7 +99,7 @@ impl Runner {
         let started = Instant::now();
         let (sender, receiver) = mpsc::channel(QUEUE);
         let task = self.workers.spawn(query_task(self.session.clone(), sql.to_string(), sender));
-        let mut statement = Running { task, receiver, bar: Bar::new(), query: None };
+        let mut statement = Running { task, receiver, bar: Bar::new(), query: None, ended: false };
         let result = self.write_result(&mut statement, destination);
         statement.bar.clear();
         if result.is_err() {

@@ -88,7 +88,7 @@ fn table_aligns_numbers_shows_null_and_counts_rows() {
     assert_eq!(
         ok(&[MIXED]),
         "\
- n    │ s        │ x
+\x20n    │ s        │ x
 ──────┼──────────┼──────
     1 │ a,b      │  1.5
  NULL │ say \"hi\" │ -2.0
