@@ -4,7 +4,6 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -47,10 +46,15 @@ class Terminal:
     """A program on a terminal of its own."""
 
     def __init__(self, command, home):
-        self.pid, self.terminal = pty.fork()
-        if self.pid == 0:
-            os.environ.update(HOME=str(home), XDG_STATE_HOME=str(home), TERM="xterm")
-            os.execv(command[0], command)
+        self.terminal, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home), "TERM": "xterm"},
+            # Its controlling terminal, so that Ctrl-C typed there is a signal.
+            preexec_fn=lambda: os.login_tty(theirs),
+            pass_fds=[theirs],
+        )
+        os.close(theirs)
         self.seen = ""
 
     def send(self, text):
@@ -74,19 +78,11 @@ class Terminal:
                 pytest.fail(f"it ended before {pattern!r} appeared in {self.seen!r}")
 
     def exit_code(self, seconds=10):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = None
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.02)
-        pytest.fail("it did not end")
+        return self.process.wait(timeout=seconds)
 
     def close(self):
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.wait()
         os.close(self.terminal)
 
 

@@ -43,7 +43,8 @@ def test_register_does_not_copy(con):
     before = pa.total_allocated_bytes()
     con.register("t", pa.table({"v": column}))
     assert con.sql("SELECT sum(v) AS s FROM t").fetchall() == [(499999500000,)]
-    assert pa.total_allocated_bytes() == before
+    # A few hundred bytes describe the table; the column is 8 MB.
+    assert pa.total_allocated_bytes() < before + 10_000
     # An unfiltered column comes back in the memory it was given in.
     back = con.sql("SELECT v FROM t").to_arrow().column("v")
     start = column.buffers()[1].address
@@ -235,7 +236,6 @@ LONG = "SELECT sum(sin(value) * cos(value)) FROM range(0, 1000000000000)"
 
 
 def test_ctrl_c_raises_within_half_a_second(con):
-    """Through `fetchall`, and through a stream that another library reads."""
     signalled = []
 
     def press():
