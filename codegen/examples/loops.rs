@@ -288,7 +288,12 @@ fn cases(n: usize) -> Vec<Case> {
     let inner = b.inst(Op::Select, &[second, y, s], None).unwrap();
     let v = b.inst(Op::Select, &[first, p, inner], None).unwrap();
     let (lp, _) = b.finish(Sink::Emit(vec![emit(v, DataType::Float64)]));
-    out.push(Case { name: "CASE", lp, columns: vec![f64_column(n, 1), f64_column(n, 2)], hand: case_by_hand });
+    out.push(Case {
+        name: "CASE",
+        lp,
+        columns: vec![f64_column(n, 1), f64_column(n, 2)],
+        hand: case_by_hand,
+    });
 
     let mut b = LoopBuilder::new();
     let k = b.input("k", &DataType::Int32, false).unwrap();

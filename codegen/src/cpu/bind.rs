@@ -290,7 +290,16 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
         .filter(|s| s.padded && rest > 0)
         .map(|s| ((rest + GROUP) * s.width).next_multiple_of(64))
         .sum();
-    let (ok, out_rows) = with_scratch(lp.scratch_size + staging + 64, |scratch| {
+    let tail = if rest == 0 {
+        &lp.code
+    } else {
+        match lp.tail_code() {
+            Some(tail) => tail,
+            None => return Ok(None),
+        }
+    };
+    let scratch_size = lp.code.scratch_size.max(tail.scratch_size);
+    let (ok, out_rows) = with_scratch(scratch_size + staging + 64, |scratch| {
         let mut context = LoopContext {
             rows: whole as u64,
             row_base: morsel.row_base,
@@ -302,24 +311,24 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             selection: selection.as_mut_ptr(),
             out_rows: 0,
         };
-        let entry = lp.code.entry();
         let mut ok = true;
         if whole > 0 {
             // SAFETY: the context describes memory as the interface asks for: `whole` rows, a multiple
             // of 8, are readable in every column, outputs have room for all rows and a group of 8, and
             // the scratch memory has the size the loop was compiled with.
-            ok = unsafe { entry(&mut context) } == STATUS_OK;
+            ok = unsafe { (lp.code.memory.entry())(&mut context) } == STATUS_OK;
         }
         if ok && rest > 0 {
             // SAFETY: the copies lie behind the loop's own part of the scratch memory, in the room that
             // was added for them.
-            let shifted = unsafe { stage_rest(&columns, whole, rest, scratch.add(lp.scratch_size)) };
+            let shifted = unsafe { stage_rest(&columns, whole, rest, scratch.add(scratch_size)) };
             context.rows = rest as u64;
             context.row_base = morsel.row_base.wrapping_add(whole as i64);
             context.first_row = whole as u64;
             context.columns = shifted.as_ptr();
-            // SAFETY: as above; the copies are padded to a multiple of 8 rows.
-            ok = unsafe { entry(&mut context) } == STATUS_OK;
+            // SAFETY: as above, with a function for any number of rows; the copies are padded to a
+            // multiple of 8 rows.
+            ok = unsafe { (tail.memory.entry())(&mut context) } == STATUS_OK;
         }
         (ok, context.out_rows as usize)
     });

@@ -70,12 +70,18 @@ pub(super) struct Emitter<'f, 'l> {
     signatures: HashMap<(&'static [MachineType], Option<MachineType>), SigRef>,
     call_conv: CallConv,
     selection: Option<Value>,
+    /// Whether the call's row count is known to be a multiple of 8.
+    whole_groups: bool,
+    /// Whether code was made that relies on it.
+    pub relied_on_whole_groups: bool,
 }
 
 /// What emitting a function leaves behind.
 pub(super) struct Emitted {
     pub scratch_size: usize,
     pub notes: Vec<(codegen::ir::Inst, ValueId)>,
+    /// Whether the function is wrong for row counts that are no multiple of 8.
+    pub whole_groups_only: bool,
 }
 
 pub(super) fn signature(isa: &dyn TargetIsa) -> Signature {
@@ -85,15 +91,25 @@ pub(super) fn signature(isa: &dyn TargetIsa) -> Signature {
     signature
 }
 
+/// What is compiled: a loop that was scheduled.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'l> {
+    pub lp: &'l Loop,
+    pub schedule: &'l Schedule,
+    pub outputs: &'l Outputs,
+    /// Promise that every call's row count is a multiple of 8, so that no group of the first segment
+    /// needs a look at which of its rows exist.
+    pub whole_groups: bool,
+}
+
 /// Emits the whole function.
 pub(super) fn emit(
     mut b: FunctionBuilder<'_>,
     isa: &dyn TargetIsa,
-    lp: &Loop,
-    schedule: &Schedule,
-    outputs: &Outputs,
+    job: Job<'_>,
     constants: &mut Constants,
 ) -> Result<Emitted, CompileError> {
+    let Job { lp, schedule, outputs, whole_groups } = job;
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
@@ -134,6 +150,8 @@ pub(super) fn emit(
         signatures: HashMap::new(),
         call_conv: isa.default_call_conv(),
         selection: None,
+        whole_groups,
+        relied_on_whole_groups: false,
     };
     e.declare_aggs()?;
     e.fill_constants()?;
@@ -169,9 +187,9 @@ pub(super) fn emit(
     e.b.set_cold_block(bail);
     let status = e.b.ins().iconst(types::I64, STATUS_BAIL);
     e.b.ins().return_(&[status]);
-    let Emitter { b, scratch_size, notes, .. } = e;
+    let Emitter { b, scratch_size, notes, relied_on_whole_groups, .. } = e;
     b.finalize(isa.frontend_config());
-    Ok(Emitted { scratch_size, notes })
+    Ok(Emitted { scratch_size, notes, whole_groups_only: relied_on_whole_groups })
 }
 
 impl<'l> Emitter<'_, 'l> {
@@ -204,6 +222,13 @@ impl<'l> Emitter<'_, 'l> {
     /// Whether the current segment is the one that the sink belongs to.
     pub(super) fn in_last_segment(&self) -> bool {
         self.segment + 1 == self.schedule.segments.len()
+    }
+
+    /// Whether all 8 rows of every group exist in the current segment; notes that code relies on it.
+    pub(super) fn all_rows_exist(&mut self) -> bool {
+        let known = self.whole_groups && self.segment == 0;
+        self.relied_on_whole_groups |= known;
+        known
     }
 
     // ---- memory -------------------------------------------------------------------------------

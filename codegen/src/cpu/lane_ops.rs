@@ -5,7 +5,7 @@ use super::CompileError;
 use super::bools::{BoolId, Form};
 use super::classify::{constant, power_of_two};
 use super::lanes::{Data, LaneValue, Lanes, Vecs, int_lanes};
-use crate::ir::{Inst, MathFn, Op, Overflow, Ty, ValueId};
+use crate::ir::{Inst, Lit, MathFn, Op, Overflow, Ty, ValueId};
 use cranelift::prelude::*;
 
 /// Values in lanes without nulls of their own.
@@ -15,6 +15,24 @@ fn vecs(data: Vecs, valid: Option<BoolId>) -> LaneValue {
 
 fn boolean(data: BoolId, valid: Option<BoolId>) -> LaneValue {
     LaneValue { data: Data::Bool(data), valid }
+}
+
+/// The bits of 1/x if that is exact: for powers of two whose reciprocal is a normal number. Multiplying
+/// by it then rounds like the division.
+fn exact_reciprocal(lit: &Lit) -> Option<u64> {
+    match lit {
+        Lit::F64(x) => {
+            let r = 1.0 / x;
+            let exact = x.to_bits() << 12 == 0 && x.is_normal() && r.is_normal();
+            exact.then(|| r.to_bits())
+        }
+        Lit::F32(x) => {
+            let r = 1.0 / x;
+            let exact = x.to_bits() << 9 == 0 && x.is_normal() && r.is_normal();
+            exact.then(|| u64::from(r.to_bits()))
+        }
+        _other => None,
+    }
 }
 
 impl Lanes<'_, '_, '_> {
@@ -36,7 +54,14 @@ impl Lanes<'_, '_, '_> {
             Op::Div if inst.ty.is_float() => {
                 let (a, b) = (self.vecs(args[0])?, self.vecs(args[1])?);
                 let valid = strict(self)?;
-                vecs(self.map2(a, b, |f, x, y| f.ins().fdiv(x, y)), valid)
+                let made = match constant(lp, args[1]).and_then(exact_reciprocal) {
+                    Some(bits) => {
+                        let by = self.splat(a.ty, bits);
+                        self.map2(a, by, |f, x, y| f.ins().fmul(x, y))
+                    }
+                    None => self.map2(a, b, |f, x, y| f.ins().fdiv(x, y)),
+                };
+                vecs(made, valid)
             }
             Op::Div => {
                 let valid = strict(self)?;

@@ -358,6 +358,11 @@ impl Lanes<'_, '_, '_> {
         Ok(all)
     }
 
+    /// The rows of the group that exist.
+    pub(super) fn live_rows(&mut self) -> BoolId {
+        if self.e.all_rows_exist() { self.bools.constant(true) } else { self.bools.live() }
+    }
+
     /// Records that the instruction fails where `fails` holds, as far as rows count.
     pub(super) fn fail(
         &mut self,
@@ -373,7 +378,7 @@ impl Lanes<'_, '_, '_> {
             let under = self.holds(under)?;
             fails = self.bools.and(fails, under);
         }
-        let live = self.bools.live();
+        let live = self.live_rows();
         fails = self.bools.and(fails, live);
         if self.bools.known(fails) == Some(false) {
             return Ok(());
@@ -461,6 +466,9 @@ impl Lanes<'_, '_, '_> {
 
     /// `mask ? a : 0`.
     pub(super) fn keep(&mut self, mask: BoolId, a: Vecs) -> Vecs {
+        if self.bools.known(mask) == Some(true) {
+            return a;
+        }
         let int = int_lanes(a.ty);
         let mask = Bools::make(self, mask, Form::of_width(int.lane_type().bytes() as usize));
         let x = self.cast(a, int);

@@ -70,7 +70,8 @@ pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, Compi
         let context = &mut workspace.context;
         context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
         let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
-        let emitted = emitter::emit(builder, isa, source, &schedule, &outputs, &mut constants)?;
+        let job = emitter::Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true };
+        let emitted = emitter::emit(builder, isa, job, &mut constants)?;
         let mut notes: HashMap<_, Vec<String>> = HashMap::new();
         for (inst, value) in emitted.notes {
             let ir = source.value(value);

@@ -31,8 +31,11 @@ use crate::run::{EvalError, LoopOutput, Morsel, RunLoop};
 use constants::Constants;
 use cranelift::codegen::ir::{Function, UserFuncName};
 use cranelift::prelude::FunctionBuilder;
+use emitter::Job;
 use jit::CodeMemory;
 use outputs::Outputs;
+use schedule::Schedule;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How to compile.
@@ -62,20 +65,48 @@ pub struct CompileStats {
     pub code_bytes: usize,
 }
 
+/// A function in memory, and what it needs.
+struct Code {
+    memory: CodeMemory,
+    scratch_size: usize,
+    /// Whether it may only be called with multiples of 8 rows.
+    whole_groups_only: bool,
+    /// The function refers to these by address.
+    _constants: Constants,
+}
+
 /// A loop as machine code, which it owns: dropping it frees the code.
 pub struct CompiledLoop {
     source: Loop,
+    schedule: Schedule,
     outputs: Outputs,
-    code: CodeMemory,
-    scratch_size: usize,
+    code: Code,
+    /// The function for the last rows of a morsel, if `code` cannot run them. It is made when a
+    /// morsel first has such rows.
+    tail: OnceLock<Option<Code>>,
     stats: CompileStats,
-    /// The code refers to these by address.
-    _constants: Constants,
 }
 
 impl CompiledLoop {
     pub fn stats(&self) -> CompileStats {
         self.stats
+    }
+
+    /// The function for row counts that are no multiple of 8; `None` if it could not be compiled.
+    fn tail_code(&self) -> Option<&Code> {
+        if !self.code.whole_groups_only {
+            return Some(&self.code);
+        }
+        let tail = self.tail.get_or_init(|| {
+            let job = Job {
+                lp: &self.source,
+                schedule: &self.schedule,
+                outputs: &self.outputs,
+                whole_groups: false,
+            };
+            generate(job, false).ok()
+        });
+        tail.as_ref()
     }
 }
 
@@ -104,27 +135,33 @@ impl RunLoop for CompiledLoop {
 /// [`CompileError::Unsupported`] for what cannot be lowered, [`CompileError::Backend`] for faults.
 pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, CompileError> {
     let start = Instant::now();
-    let isa = jit::isa()?;
     let schedule = schedule::schedule(source)?;
     let outputs = Outputs::of(source);
+    let job = Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true };
+    let code = generate(job, options.verify)?;
+    let stats = CompileStats {
+        compile_time: start.elapsed(),
+        ir_ops: source.values.len(),
+        code_bytes: code.memory.len(),
+    };
+    Ok(CompiledLoop { source: source.clone(), schedule, outputs, code, tail: OnceLock::new(), stats })
+}
+
+fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
+    let isa = jit::isa()?;
     let mut constants = Constants::default();
     let (code, emitted) = jit::with_workspace(|workspace| {
         let context = &mut workspace.context;
         context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
         let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
-        let emitted = emitter::emit(builder, isa, source, &schedule, &outputs, &mut constants)?;
-        let code = jit::machine_code(context, options.verify)?;
+        let emitted = emitter::emit(builder, isa, job, &mut constants)?;
+        let code = jit::machine_code(context, verify)?;
         Ok::<_, CompileError>((code, emitted))
     })?;
-    let code = CodeMemory::new(&code)?;
-    let stats =
-        CompileStats { compile_time: start.elapsed(), ir_ops: source.values.len(), code_bytes: code.len() };
-    Ok(CompiledLoop {
-        source: source.clone(),
-        outputs,
-        code,
+    Ok(Code {
+        memory: CodeMemory::new(&code)?,
         scratch_size: emitted.scratch_size,
-        stats,
+        whole_groups_only: emitted.whole_groups_only,
         _constants: constants,
     })
 }

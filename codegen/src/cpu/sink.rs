@@ -179,7 +179,7 @@ impl Lanes<'_, '_, '_> {
     pub(super) fn feed_aggs(&mut self, aggs: &[usize]) -> Result<(), CompileError> {
         for a in aggs {
             let agg = self.e.agg(*a);
-            let mut mask = self.bools.live();
+            let mut mask = self.live_rows();
             if let Some(filter) = agg.filter {
                 let holds = self.holds(filter)?;
                 mask = self.bools.and(mask, holds);
