@@ -3,7 +3,7 @@
 //!
 //! `cargo test` runs some tens of thousands of cases; with `FUSELINE_NIGHTLY` set it is a million.
 //! A failure names the case's seed and shows it shrunk, as a golden file would have it;
-//! `FUSELINE_SEED=N` runs that case alone.
+//! `FUSELINE_SEED=N` runs that case alone, and `FUSELINE_FAILURES=N` goes on until N cases failed.
 
 use crate::support::batches::{self, Range};
 use crate::support::compare::difference;
@@ -16,7 +16,7 @@ use fuseline_codegen::ir::{AggFunc, Loop, Sink, Ty, verify};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The seeds of a test: all of them, or the one asked for.
 fn seeds(usual: usize, nightly: usize) -> std::ops::Range<usize> {
@@ -54,8 +54,8 @@ fn nulls_of(source: &Loop, inputs: &[ArrayRef]) -> Vec<bool> {
 /// Runs `check` on every seed with all cores; panics with the first failing case, shrunk.
 fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), String> + Sync) {
     let next = AtomicUsize::new(seeds.start);
-    let failed = AtomicBool::new(false);
-    let failure: Mutex<Option<(usize, String)>> = Mutex::new(None);
+    let wanted = std::env::var("FUSELINE_FAILURES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let failures: Mutex<Vec<String>> = Mutex::default();
     // A panic in compiling or running is a failure like others.
     let guarded = |case: &Case| match catch_unwind(AssertUnwindSafe(|| check(case))) {
         Ok(result) => result,
@@ -64,7 +64,7 @@ fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), St
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || failed.load(Ordering::Relaxed) {
+            if seed >= seeds.end || failures.lock().unwrap().len() >= wanted {
                 return;
             }
             if std::env::var_os("FUSELINE_TRACE").is_some() {
@@ -72,14 +72,13 @@ fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), St
             }
             let case = random_case(seed);
             if let Err(message) = guarded(&case) {
-                failed.store(true, Ordering::Relaxed);
-                let mut failure = failure.lock().unwrap();
-                if failure.is_none() {
-                    let small = shrink(case, |c| guarded(c).is_err());
-                    let small_message = guarded(&small).err().unwrap_or_default();
-                    let report = format!("{message}\nshrunk: {small_message}\n{}", small.text());
-                    *failure = Some((seed, report));
-                }
+                let small = shrink(case, |c| guarded(c).is_err());
+                let small_message = guarded(&small).err().unwrap_or_default();
+                failures.lock().unwrap().push(format!(
+                    "seed {seed} (run it alone with FUSELINE_SEED={seed}): {message}\n\
+                     shrunk: {small_message}\n{}\n",
+                    small.text()
+                ));
             }
         }
     };
@@ -89,9 +88,8 @@ fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), St
             scope.spawn(work);
         }
     });
-    if let Some((seed, report)) = failure.into_inner().unwrap() {
-        panic!("seed {seed} (run it alone with FUSELINE_SEED={seed}): {report}");
-    }
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! at position `j` after the loop's last filter belongs to running sum `j % 8`; the eight sums run
 //! on over the chunks of a morsel, start at 0.0, add 0.0 for a row that does not count, and are
 //! combined by [`combine_f64`]. Morsels are merged in their order. So the result depends on the
-//! data and where morsels are cut, never on threads.
+//! data and where morsels are cut, never on threads. A sum that is not a number is the one NaN,
+//! whatever NaNs went in.
 
 use super::pipeline::ValueId;
 use super::types::Ty;
@@ -76,7 +77,7 @@ impl AggState {
             }
             (AggFunc::Min, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.min(b)),
             (AggFunc::Max, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.max(b)),
-            (AggFunc::Sum, AggValue::Float(a), AggValue::Float(b)) => AggValue::Float(a + b),
+            (AggFunc::Sum, AggValue::Float(a), AggValue::Float(b)) => AggValue::Float(one_nan(a + b)),
             (AggFunc::Min, AggValue::Float(a), AggValue::Float(b)) => {
                 AggValue::Float(if b.total_cmp(&a).is_lt() { b } else { a })
             }
@@ -108,5 +109,10 @@ pub fn wrap_to(ty: Ty, v: i128) -> i128 {
 
 /// Combines the eight running sums of a float sum, in the order that halving a vector gives.
 pub fn combine_f64(s: &[f64; 8]) -> f64 {
-    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+    one_nan(((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])))
+}
+
+/// Which of two NaNs an addition keeps depends on the order of its operands in the machine code.
+fn one_nan(sum: f64) -> f64 {
+    if sum.is_nan() { f64::NAN } else { sum }
 }

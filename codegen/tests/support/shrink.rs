@@ -75,7 +75,10 @@ fn steps(case: &Case) -> Vec<Case> {
         if matches!(inst.op, Op::Const(_)) {
             continue;
         }
-        for arg in &inst.args {
+        // What is computed under a condition may leave it only through a select.
+        let kept =
+            if inst.op == Op::Select && source.values.iter().any(|i| i.under.is_some()) { 2 } else { 0 };
+        for arg in inst.args.iter().skip(kept) {
             if source.value(*arg).ty == inst.ty {
                 let replace = |at: usize| (at == v).then_some(Replacement::Value(*arg));
                 out.extend(rebuilt(case, source.sink.clone(), None, replace));
