@@ -11,8 +11,8 @@ use crate::metrics::StageMetrics;
 use crate::program::{MorselOutput, Program};
 use crate::source::{MemoryTable, MorselRows, Piece, range_morsel};
 use arrow::array::{ArrayRef, RecordBatch};
-use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::common::runtime::JoinSet;
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use fuseline_codegen::ir::{Agg, AggState, Sink};
 use fuseline_planner::stage::StageSink;
@@ -231,10 +231,8 @@ impl InOrder {
 fn finish(program: &Program, states: &[AggState]) -> Result<RecordBatch> {
     match &program.stage().sink {
         StageSink::Aggregate { finals, schema } => {
-            let columns: Vec<ArrayRef> = finals
-                .iter()
-                .map(|f| f.finish(states)?.to_array_of_size(1))
-                .collect::<Result<_>>()?;
+            let columns: Vec<ArrayRef> =
+                finals.iter().map(|f| f.finish(states)?.to_array_of_size(1)).collect::<Result<_>>()?;
             crate::program::with_rows(schema, columns, 1)
         }
         StageSink::Emit(_) => internal_err!("an emitting stage was run as an aggregate"),

@@ -12,7 +12,9 @@
 //! true   9                           3
 //! ```
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Builder, new_empty_array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, UInt32Builder, new_empty_array, new_null_array,
+};
 use arrow::compute::{filter_record_batch, take};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::{Result, internal_err};
@@ -86,12 +88,12 @@ mod tests {
     use super::*;
     use arrow::array::{AsArray, Float64Array, Int64Array};
     use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
-    use datafusion::functions::math::sqrt;
-    use datafusion::physical_expr::ScalarFunctionExpr;
-    use datafusion::physical_plan::expressions::{Column, Literal};
-    use datafusion::physical_plan::PhysicalExpr;
     use datafusion::common::ScalarValue;
     use datafusion::config::ConfigOptions;
+    use datafusion::functions::math::sqrt;
+    use datafusion::physical_expr::ScalarFunctionExpr;
+    use datafusion::physical_plan::PhysicalExpr;
+    use datafusion::physical_plan::expressions::{Column, Literal};
     use std::sync::Arc;
 
     fn batch(x: Vec<f64>, under: Vec<Option<bool>>) -> RecordBatch {

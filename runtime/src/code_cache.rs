@@ -1,15 +1,16 @@
 //! Compiled loops, shared by all queries of the process.
 //!
-//! The key is what decides the machine code: the loop's IR (nullability included, so that the
-//! variants of one loop are separate entries), the back end, and whether to verify. A loop is
-//! compiled once even if several threads ask for it at the same moment; the others wait.
+//! The key is what decides the machine code: the loop's IR, which of its inputs may hold nulls, the
+//! back end, and whether to verify. A loop is compiled once even if several threads ask for it at
+//! the same moment; the others wait.
 //!
 //! The cache is bounded and drops the entry that was unused for longest. A dropped entry's code is
 //! freed when the last plan that runs it is dropped, not before.
 
 use crate::config::{Backend, FuselineOptions};
-use fuseline_codegen::ir::Loop;
+use fuseline_codegen::cpu::{self, CompileOptions};
 use fuseline_codegen::ir::interp::InterpLoop;
+use fuseline_codegen::ir::{Loop, verify};
 use fuseline_codegen::run::RunLoop;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -25,16 +26,21 @@ pub struct Code {
     pub run: Arc<dyn RunLoop>,
     /// Zero when it was found in the cache.
     pub compile_time: Duration,
+    /// Values in the loop that was compiled.
+    pub ir_ops: usize,
+    /// Bytes of machine code; 0 for the interpreter.
+    pub code_bytes: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     loop_: Arc<Loop>,
+    nullable: Vec<bool>,
     backend: Backend,
     verify: bool,
 }
 
-type Made = Result<Arc<dyn RunLoop>, String>;
+type Made = Result<Code, String>;
 
 struct Entry {
     made: Arc<OnceLock<Made>>,
@@ -65,21 +71,22 @@ impl CodeCache {
         &GLOBAL
     }
 
-    /// The code of a loop, compiled if need be.
+    /// The code of a loop whose inputs may hold nulls where `nullable` says so, compiled if need be.
     ///
     /// # Errors
     /// Why the back end does not take the loop; this too is remembered.
-    pub fn get(&self, loop_: &Arc<Loop>, options: &FuselineOptions) -> Result<Code, String> {
-        let key = Key { loop_: Arc::clone(loop_), backend: options.backend, verify: options.verify };
-        let made = self.entry(key);
+    pub fn get(&self, loop_: &Arc<Loop>, nullable: Vec<bool>, options: &FuselineOptions) -> Made {
+        let key =
+            Key { loop_: Arc::clone(loop_), nullable, backend: options.backend, verify: options.verify };
+        let made = self.entry(&key);
         let mut compile_time = Duration::ZERO;
         let code = made.get_or_init(|| {
             let start = Instant::now();
-            let code = make(loop_, options);
+            let code = make(&key, options);
             compile_time = start.elapsed();
             code
         });
-        code.clone().map(|run| Code { run, compile_time })
+        code.clone().map(|code| Code { compile_time, ..code })
     }
 
     /// Loops held now.
@@ -91,11 +98,11 @@ impl CodeCache {
         self.len() == 0
     }
 
-    fn entry(&self, key: Key) -> Arc<OnceLock<Made>> {
+    fn entry(&self, key: &Key) -> Arc<OnceLock<Made>> {
         let mut inner = self.inner.lock();
         inner.clock += 1;
         let now = inner.clock;
-        if let Some(entry) = inner.entries.get_mut(&key) {
+        if let Some(entry) = inner.entries.get_mut(key) {
             entry.last_use = now;
             return Arc::clone(&entry.made);
         }
@@ -107,14 +114,73 @@ impl CodeCache {
             }
         }
         let made = Arc::new(OnceLock::new());
-        inner.entries.insert(key, Entry { made: Arc::clone(&made), last_use: now });
+        inner.entries.insert(key.clone(), Entry { made: Arc::clone(&made), last_use: now });
         made
     }
 }
 
-fn make(loop_: &Arc<Loop>, options: &FuselineOptions) -> Made {
-    match options.backend {
-        Backend::Cpu => Err("there is no code generator yet".to_owned()),
-        Backend::Interp => Ok(Arc::new(InterpLoop::new(Loop::clone(loop_)))),
+/// What compiling is asked to do under these settings.
+pub fn compile_options(options: &FuselineOptions) -> CompileOptions {
+    CompileOptions { verify: options.verify }
+}
+
+fn make(key: &Key, options: &FuselineOptions) -> Made {
+    let prepared = key.loop_.prepared(&key.nullable);
+    if options.verify {
+        verify(&prepared).map_err(|e| format!("the loop is not well formed: {e}"))?;
+    }
+    let ir_ops = prepared.values.len();
+    let (run, code_bytes): (Arc<dyn RunLoop>, usize) = match key.backend {
+        Backend::Cpu => {
+            let code = cpu::compile(&prepared, &compile_options(options)).map_err(|e| e.to_string())?;
+            let bytes = code.stats().code_bytes;
+            (Arc::new(code), bytes)
+        }
+        Backend::Interp => (Arc::new(InterpLoop::new(prepared)), 0),
+    };
+    Ok(Code { run, compile_time: Duration::ZERO, ir_ops, code_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fuseline_codegen::run::Morsel;
+
+    fn add(n: i64) -> Arc<Loop> {
+        let text = format!(
+            "loop {{\n  input 0: i64? as Int64\n  v0 = input 0\n  v1 = const i64 {n}\n  \
+             v2 = add v0, v1\n  emit v2 as Int64?\n}}"
+        );
+        Arc::new(text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
+    }
+
+    #[test]
+    fn a_loop_is_compiled_once_and_variants_apart() {
+        let cache = CodeCache::new(8);
+        let options = FuselineOptions { verify: true, ..FuselineOptions::default() };
+        let first = cache.get(&add(1), vec![true], &options).unwrap();
+        let again = cache.get(&add(1), vec![true], &options).unwrap();
+        assert!(first.compile_time > Duration::ZERO && again.compile_time.is_zero());
+        assert!(Arc::ptr_eq(&first.run, &again.run));
+        let no_nulls = cache.get(&add(1), vec![false], &options).unwrap();
+        assert!(!Arc::ptr_eq(&first.run, &no_nulls.run));
+        let interp = FuselineOptions { backend: Backend::Interp, ..options };
+        assert_eq!(cache.get(&add(1), vec![true], &interp).unwrap().code_bytes, 0);
+        assert_eq!(cache.len(), 3);
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_dropped_code_lives_while_it_is_used() {
+        let cache = CodeCache::new(4);
+        let options = FuselineOptions::default();
+        let kept = cache.get(&add(0), vec![true], &options).unwrap();
+        for n in 1..50 {
+            cache.get(&add(n), vec![true], &options).unwrap();
+        }
+        assert_eq!(cache.len(), 4);
+        assert_eq!(Arc::strong_count(&kept.run), 1, "the cache still holds what it dropped");
+        let column: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![5, 6]));
+        let out = kept.run.run(&Morsel { inputs: &[column.clone()], rows: 2, row_base: 0 }).unwrap();
+        assert_eq!(out.columns[0].as_ref(), Some(&column));
     }
 }

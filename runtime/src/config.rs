@@ -62,7 +62,7 @@ impl Default for FuselineOptions {
             exact_libm: false,
             verify: false,
             morsel_rows: 65_536,
-            min_rows: 64,
+            min_rows: 1_000,
         }
     }
 }
@@ -134,8 +134,16 @@ impl ExtensionOptions for FuselineOptions {
             description,
         };
         vec![
-            entry("fusion", name_of(&FUSION_NAMES, self.fusion).to_owned(), "When to fuse: on, off, force or require"),
-            entry("backend", self.backend.to_string(), "What runs fused loops: cpu, or interp (slow, for tests)"),
+            entry(
+                "fusion",
+                name_of(&FUSION_NAMES, self.fusion).to_owned(),
+                "When to fuse: on, off, force or require",
+            ),
+            entry(
+                "backend",
+                self.backend.to_string(),
+                "What runs fused loops: cpu, or interp (slow, for tests)",
+            ),
             entry("exact_libm", self.exact_libm.to_string(), "Call libm for transcendental functions"),
             entry("verify", self.verify.to_string(), "Verify the IR of every loop before running it"),
             entry("morsel_rows", self.morsel_rows.to_string(), "Rows given to a loop at once"),

@@ -63,8 +63,9 @@ impl EmitStream {
         };
         let filters = parts.program.stage().segments.iter().any(|s| s.loop_.has_filter());
         EmitStream {
-            coalescer: filters
-                .then(|| LimitedBatchCoalescer::new(Arc::clone(&parts.schema), parts.batch_size.max(1), None)),
+            coalescer: filters.then(|| {
+                LimitedBatchCoalescer::new(Arc::clone(&parts.schema), parts.batch_size.max(1), None)
+            }),
             id: parts.id,
             program: parts.program,
             schema: parts.schema,

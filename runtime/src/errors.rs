@@ -13,7 +13,10 @@ pub fn from_eval(error: EvalError) -> DataFusionError {
         EvalError::DivideByZero { .. } => arrow(ArrowError::DivideByZero),
         EvalError::Overflow { message, .. } => arrow(ArrowError::ArithmeticOverflow(message)),
         EvalError::Cast { message, .. } => arrow(ArrowError::CastError(message)),
-        EvalError::Function { message, .. } => DataFusionError::Execution(message),
+        EvalError::Function { message, .. } => match message.strip_prefix("Invalid argument error: ") {
+            Some(rest) => arrow(ArrowError::InvalidArgumentError(rest.to_owned())),
+            None => DataFusionError::Execution(message),
+        },
         EvalError::Binding(message) => DataFusionError::Internal(format!("fused stage: {message}")),
     }
 }

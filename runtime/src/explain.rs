@@ -1,9 +1,12 @@
 //! `EXPLAIN CODEGEN`: what was generated for each fused stage of a plan.
 
+use crate::code_cache::compile_options;
 use crate::fused_exec::FusedExec;
+use crate::program::declared_nulls;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_plan::ExecutionPlan;
+use fuseline_codegen::cpu;
 use fuseline_planner::stage::{Source, StageSink};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -47,6 +50,7 @@ pub fn explain_codegen(plan: &Arc<dyn ExecutionPlan>) -> Result<String> {
 
 fn describe(fused: &FusedExec, text: &mut String) {
     let stage = fused.stage();
+    let options = compile_options(fused.program().options());
     let mut line = |s: String| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{s}");
@@ -64,12 +68,22 @@ fn describe(fused: &FusedExec, text: &mut String) {
     }
     let last = stage.segments.len();
     for (i, segment) in stage.segments.iter().enumerate() {
-        line(format!("\n-- Segment {} of {last}: IR --\n{:#?}", i + 1, segment.loop_));
+        let prepared = segment.loop_.prepared(&declared_nulls(&segment.loop_));
+        line(format!("\n-- Segment {} of {last}: IR --\n{prepared}", i + 1));
         if !fused.program().has_code(i) {
             line("-- It only reorders columns; no code --".to_owned());
+        } else {
+            match cpu::listing(&prepared, &options) {
+                Ok(listing) => {
+                    line(format!("-- Segment {} of {last}: CLIF --\n{}", i + 1, listing.clif));
+                    line(format!("-- Segment {} of {last}: machine code --\n{}", i + 1, listing.disasm));
+                }
+                Err(e) => line(format!("-- No listing: {e} --")),
+            }
         }
         for call in &segment.calls {
-            let under = call.under.map(|c| format!(" on the rows where column {c} is true")).unwrap_or_default();
+            let under =
+                call.under.map(|c| format!(" on the rows where column {c} is true")).unwrap_or_default();
             line(format!("-- Then once per batch{under}: {} --", call.name));
         }
     }

@@ -51,7 +51,9 @@ pub struct FusedExec {
 /// How the rows get in.
 #[derive(Clone)]
 enum Input {
-    Range { rows: u64 },
+    Range {
+        rows: u64,
+    },
     Memory(Arc<MemoryTable>),
     /// By executing the child.
     Child,
@@ -132,7 +134,8 @@ impl FusedExec {
         if !self.aggregates() && matches!(new.input, Input::Child) && given != self.partitions {
             new.partitions = given;
             let partitioning = Partitioning::UnknownPartitioning(given);
-            new.properties = Arc::new(PlanProperties::clone(&self.properties).with_partitioning(partitioning));
+            new.properties =
+                Arc::new(PlanProperties::clone(&self.properties).with_partitioning(partitioning));
         }
         new.child = Some(child);
         Ok(new)
@@ -199,9 +202,7 @@ impl FusedExec {
                 let child = self.child()?;
                 let partitions = child.output_partitioning().partition_count();
                 AggregateInput::Children(
-                    (0..partitions)
-                        .map(|p| child.execute(p, Arc::clone(&context)))
-                        .collect::<Result<_>>()?,
+                    (0..partitions).map(|p| child.execute(p, Arc::clone(&context))).collect::<Result<_>>()?,
                 )
             }
         };
@@ -395,6 +396,8 @@ impl ExecutionPlan for FusedExec {
         let metrics = StageMetrics::new(&self.metrics, partition);
         if partition == 0 {
             metrics.compile_time.add_duration(self.program.planned_compile_time);
+            metrics.ir_ops.add(self.program.ir_ops);
+            metrics.code_bytes.add(self.program.code_bytes);
         }
         if self.aggregates() {
             self.execute_aggregate(metrics, context)

@@ -37,9 +37,9 @@ pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     if options.extensions.get::<FuselineOptions>().is_none() {
         options.extensions.insert(FuselineOptions::default());
     }
-    let present = |rules: &[Arc<dyn datafusion::physical_optimizer::PhysicalOptimizerRule + Send + Sync>]| {
-        rules.iter().any(|r| r.name() == FuseRule::NAME)
-    };
+    let present = |rules: &[Arc<
+        dyn datafusion::physical_optimizer::PhysicalOptimizerRule + Send + Sync,
+    >]| { rules.iter().any(|r| r.name() == FuseRule::NAME) };
     let present = builder.physical_optimizers().as_ref().is_some_and(|o| present(&o.rules))
         || builder.physical_optimizer_rules().as_ref().is_some_and(|r| present(r));
     if present { builder } else { builder.with_physical_optimizer_rule(Arc::new(FuseRule)) }

@@ -30,7 +30,12 @@ impl StageMemory {
         StageMemory {
             reservation,
             bytes_per_row: bytes_per_row(stage),
-            scratch: stage.segments.iter().map(|s| s.loop_.values.len() * SCRATCH_PER_VALUE).max().unwrap_or(0),
+            scratch: stage
+                .segments
+                .iter()
+                .map(|s| s.loop_.values.len() * SCRATCH_PER_VALUE)
+                .max()
+                .unwrap_or(0),
         }
     }
 

@@ -13,6 +13,9 @@ pub struct StageMetrics {
     pub morsels: Count,
     /// Rows that entered.
     pub input_rows: Count,
+    /// IR instructions of the stage's loops, and bytes of their code; on partition 0 only.
+    pub ir_ops: Count,
+    pub code_bytes: Count,
     /// Generating machine code, at planning and for variants needed later.
     pub compile_time: Time,
     /// Inside functions that are not generated code.
@@ -25,6 +28,8 @@ impl StageMetrics {
             baseline: BaselineMetrics::new(set, partition),
             morsels: MetricBuilder::new(set).counter("morsels", partition),
             input_rows: MetricBuilder::new(set).counter("input_rows", partition),
+            ir_ops: MetricBuilder::new(set).counter("ir_ops", partition),
+            code_bytes: MetricBuilder::new(set).counter("code_bytes", partition),
             compile_time: MetricBuilder::new(set).subset_time("compile_time", partition),
             call_time: MetricBuilder::new(set).subset_time("call_time", partition),
         }

@@ -3,8 +3,8 @@
 //! Each segment's loop exists in up to three variants that differ in which inputs may hold nulls:
 //! none (the fast one), those that the schema declares nullable, and all (for batches that hold
 //! nulls where their schema denies it). The declared one is compiled with the plan, so that EXPLAIN
-//! tells the truth; the others when a batch first asks for them. A variant that fails to compile is
-//! replaced by the next more general one, which computes the same.
+//! tells the truth; the others when a batch first asks for them. Should the fast one not compile, the
+//! declared one stands in, which computes the same.
 
 use crate::calls::run_call;
 use crate::code_cache::CodeCache;
@@ -35,13 +35,17 @@ pub struct Program {
     options: FuselineOptions,
     /// What compiling took when the plan was made.
     pub planned_compile_time: Duration,
+    /// Values in the declared variants of all loops.
+    pub ir_ops: usize,
+    /// Bytes of their machine code.
+    pub code_bytes: usize,
 }
 
 struct SegmentCode {
     /// `None` where the loop only reorders columns.
     declared: Option<Arc<dyn RunLoop>>,
-    no_nulls: OnceLock<Arc<dyn RunLoop>>,
-    all_nulls: OnceLock<Arc<dyn RunLoop>>,
+    no_nulls: OnceLock<Result<Arc<dyn RunLoop>, String>>,
+    all_nulls: OnceLock<Result<Arc<dyn RunLoop>, String>>,
     /// The batch that the k-th call sees has the first `loop columns + k` columns.
     call_schemas: Vec<SchemaRef>,
     output: SchemaRef,
@@ -54,13 +58,17 @@ impl Program {
     /// The back end's words about the first loop it does not take.
     pub fn compile(stage: Arc<Stage>, options: &FuselineOptions) -> Result<Program, String> {
         let mut planned_compile_time = Duration::ZERO;
+        let (mut ir_ops, mut code_bytes) = (0, 0);
         let mut segments = Vec::with_capacity(stage.segments.len());
         for (i, segment) in stage.segments.iter().enumerate() {
             let declared = if only_reorders(&segment.loop_) {
                 None
             } else {
-                let code = CodeCache::global().get(&segment.loop_, options)?;
+                let code =
+                    CodeCache::global().get(&segment.loop_, declared_nulls(&segment.loop_), options)?;
                 planned_compile_time += code.compile_time;
+                ir_ops += code.ir_ops;
+                code_bytes += code.code_bytes;
                 Some(code.run)
             };
             let output = match &stage.sink {
@@ -75,7 +83,7 @@ impl Program {
                 output: Arc::clone(output),
             });
         }
-        Ok(Program { stage, segments, options: options.clone(), planned_compile_time })
+        Ok(Program { stage, segments, options: options.clone(), planned_compile_time, ir_ops, code_bytes })
     }
 
     pub fn stage(&self) -> &Arc<Stage> {
@@ -129,11 +137,11 @@ impl Program {
                     .iter()
                     .map(|c| batch.columns().get(*c).cloned())
                     .collect::<Option<_>>()
-                    .ok_or_else(|| bug(format!("a segment reads columns {:?} of {batch:?}", segment.inputs)))?;
-                let run = self.variant(&segment.loop_, code, declared, &inputs, metrics);
-                let out = run
-                    .run(&Morsel { inputs: &inputs, rows, row_base })
-                    .map_err(from_eval)?;
+                    .ok_or_else(|| {
+                        bug(format!("a segment reads columns {:?} of {batch:?}", segment.inputs))
+                    })?;
+                let run = self.variant(&segment.loop_, code, declared, &inputs, metrics)?;
+                let out = run.run(&Morsel { inputs: &inputs, rows, row_base }).map_err(from_eval)?;
                 let emits = match &segment.loop_.sink {
                     Sink::Aggregate(_) => return Ok(MorselOutput::Aggregate(out.aggs)),
                     Sink::Emit(emits) => emits,
@@ -172,7 +180,7 @@ impl Program {
         declared: &Arc<dyn RunLoop>,
         inputs: &[ArrayRef],
         metrics: &StageMetrics,
-    ) -> Arc<dyn RunLoop> {
+    ) -> Result<Arc<dyn RunLoop>> {
         let mut any_declared = false;
         let mut any_nulls = false;
         let mut denied_nulls = false;
@@ -185,26 +193,31 @@ impl Program {
             }
         }
         let with = |nullable: bool| {
-            let flags = vec![nullable; loop_.inputs.len()];
-            let mut variant = Loop::clone(loop_);
-            variant.inputs.iter_mut().zip(flags).for_each(|(i, f)| i.nullable = f);
-            let variant = Arc::new(variant);
-            match CodeCache::global().get(&variant, &self.options) {
-                Ok(code) => {
-                    metrics.compile_time.add_duration(code.compile_time);
-                    code.run
-                }
-                Err(_) => Arc::clone(declared),
+            let made = CodeCache::global().get(loop_, vec![nullable; loop_.inputs.len()], &self.options);
+            if let Ok(code) = &made {
+                metrics.compile_time.add_duration(code.compile_time);
             }
+            made.map(|code| code.run)
         };
         if denied_nulls {
-            Arc::clone(code.all_nulls.get_or_init(|| with(true)))
-        } else if any_nulls || !any_declared || true {
-            Arc::clone(declared)
+            match code.all_nulls.get_or_init(|| with(true)) {
+                Ok(run) => Ok(Arc::clone(run)),
+                Err(e) => internal_err!("a column holds nulls although its schema denies it, and {e}"),
+            }
+        } else if any_nulls || !any_declared {
+            Ok(Arc::clone(declared))
         } else {
-            Arc::clone(code.no_nulls.get_or_init(|| with(false)))
+            match code.no_nulls.get_or_init(|| with(false)) {
+                Ok(run) => Ok(Arc::clone(run)),
+                Err(_) => Ok(Arc::clone(declared)),
+            }
         }
     }
+}
+
+/// Which inputs may hold nulls, as the schema has it.
+pub fn declared_nulls(loop_: &Loop) -> Vec<bool> {
+    loop_.inputs.iter().map(|i| i.nullable).collect()
 }
 
 /// Whether a loop is a mere choice of columns, for which no code is needed.

@@ -8,14 +8,15 @@ use crate::config::{FuselineOptions, FusionMode};
 use crate::fused_exec::FusedExec;
 use crate::not_fused::NotFusedExec;
 use crate::program::Program;
+use crate::source::MemoryTable;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::sink::DataSinkExec;
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
-use datafusion::datasource::sink::DataSinkExec;
 use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
@@ -25,7 +26,9 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalExpr, StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{
+    ExecutionPlan, Partitioning, PhysicalExpr, StatisticsArgs, StatisticsContext,
+};
 use fuseline_planner::stage::{PlannedStage, Source};
 use fuseline_planner::support::{Reason, Support};
 use fuseline_planner::{PlanOptions, plan_stage};
@@ -115,7 +118,8 @@ impl Rewrite {
             && let Some(rows) = exact_rows(&planned)
             && rows < self.options.min_rows
         {
-            let why = format!("its input has only {rows} rows (fuseline.min_rows = {})", self.options.min_rows);
+            let why =
+                format!("its input has only {rows} rows (fuseline.min_rows = {})", self.options.min_rows);
             return Ok(Err(Some(Reason::new(plan.name(), why))));
         }
         let program = match Program::compile(Arc::new(planned.stage.clone()), &self.options) {
@@ -152,6 +156,10 @@ fn exact_rows(planned: &PlannedStage) -> Option<usize> {
         return usize::try_from(*rows).ok();
     }
     let child = planned.child.as_ref()?;
+    // Statistics of a table in memory would be computed from all its arrays.
+    if let Some(table) = MemoryTable::of(child) {
+        return Some(table.rows());
+    }
     match StatisticsContext::new().compute(child.as_ref(), &StatisticsArgs::new()).ok()?.num_rows {
         Precision::Exact(rows) => Some(rows),
         Precision::Inexact(_) | Precision::Absent => None,

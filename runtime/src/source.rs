@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
@@ -44,7 +44,8 @@ pub struct Piece {
 /// A table in memory, read in place.
 #[derive(Debug)]
 pub struct MemoryTable {
-    config: MemorySourceConfig,
+    /// A [`MemorySourceConfig`]; shared, because copying one copies its list of batches.
+    source: Arc<dyn DataSource>,
     /// After the source's own projection.
     schema: SchemaRef,
 }
@@ -53,31 +54,47 @@ impl MemoryTable {
     /// The table that a plan scans, if it scans one whole.
     pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<MemoryTable> {
         let scan = plan.downcast_ref::<DataSourceExec>()?;
-        let config = scan.data_source().downcast_ref::<MemorySourceConfig>()?;
-        if scan.fetch().is_some() {
+        if scan.fetch().is_some() || !scan.data_source().is::<MemorySourceConfig>() {
             return None;
         }
-        Some(MemoryTable { config: config.clone(), schema: plan.schema() })
+        Some(MemoryTable { source: Arc::clone(scan.data_source()), schema: plan.schema() })
+    }
+
+    fn config(&self) -> Option<&MemorySourceConfig> {
+        self.source.downcast_ref()
+    }
+
+    fn partitions(&self) -> &[Vec<RecordBatch>] {
+        self.config().map_or(&[], MemorySourceConfig::partitions)
+    }
+
+    pub fn rows(&self) -> usize {
+        self.partitions().iter().flatten().map(RecordBatch::num_rows).sum()
     }
 
     /// The rows of each of `n` partitions: the table's own if it has that many, else equal
     /// contiguous shares.
     pub fn deal(&self, n: usize) -> Vec<Vec<Piece>> {
-        let own: Vec<Vec<Piece>> = self.config.partitions().iter().enumerate().map(|(p, batches)| {
-            batches
-                .iter()
-                .enumerate()
-                .filter(|(_, b)| b.num_rows() > 0)
-                .map(|(i, b)| Piece { partition: p, batch: i, offset: 0, rows: b.num_rows() })
-                .collect()
-        }).collect();
+        let own: Vec<Vec<Piece>> = self
+            .partitions()
+            .iter()
+            .enumerate()
+            .map(|(p, batches)| {
+                batches
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, b)| b.num_rows() > 0)
+                    .map(|(i, b)| Piece { partition: p, batch: i, offset: 0, rows: b.num_rows() })
+                    .collect()
+            })
+            .collect();
         if own.len() == n { own } else { shares(own.into_iter().flatten(), n) }
     }
 
     /// All rows in order, in pieces of at most `morsel_rows`.
     pub fn morsels(&self, morsel_rows: usize) -> Vec<Piece> {
         let mut all = Vec::new();
-        for piece in self.deal(self.config.partitions().len()).into_iter().flatten() {
+        for piece in self.deal(self.partitions().len()).into_iter().flatten() {
             let mut rest = piece;
             while rest.rows > 0 {
                 all.push(take_front(&mut rest, morsel_rows));
@@ -88,14 +105,14 @@ impl MemoryTable {
 
     /// The columns of a piece, without copying.
     pub fn read(&self, piece: Piece) -> Result<RecordBatch> {
-        let batch = self.config.partitions().get(piece.partition).and_then(|b| b.get(piece.batch));
+        let batch = self.partitions().get(piece.partition).and_then(|b| b.get(piece.batch));
         let Some(batch) = batch else {
             return internal_err!("a table in memory lost batch {piece:?}");
         };
         let slice = |c: &ArrayRef| -> ArrayRef {
             if piece.rows == batch.num_rows() { Arc::clone(c) } else { c.slice(piece.offset, piece.rows) }
         };
-        let columns: Vec<ArrayRef> = match self.config.projection() {
+        let columns: Vec<ArrayRef> = match self.config().and_then(|c| c.projection().as_ref()) {
             None => batch.columns().iter().map(slice).collect(),
             Some(columns) => columns.iter().map(|c| slice(batch.column(*c))).collect(),
         };
@@ -154,11 +171,7 @@ pub enum MorselStream {
 
 impl MorselStream {
     /// The next rows, at most `max_rows` of them and never none.
-    pub fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-        max_rows: usize,
-    ) -> Poll<Option<Result<MorselRows>>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, max_rows: usize) -> Poll<Option<Result<MorselRows>>> {
         match self {
             MorselStream::Range { next, end } => {
                 let rows = (*end - *next).min(max_rows as u64);
@@ -221,15 +234,12 @@ mod tests {
         let partitions: Vec<Vec<RecordBatch>> =
             partitions.iter().map(|p| p.iter().map(|r| batch(*r)).collect()).collect();
         let config = MemorySourceConfig::try_new(&partitions, Arc::clone(&schema), None).unwrap();
-        MemoryTable { config, schema }
+        MemoryTable { source: Arc::new(config), schema }
     }
 
     fn rows_of(table: &MemoryTable, pieces: &[Piece]) -> Vec<i64> {
         let read = |p: &Piece| table.read(*p).unwrap();
-        pieces
-            .iter()
-            .flat_map(|p| read(p).column(0).as_primitive::<Int64Type>().values().to_vec())
-            .collect()
+        pieces.iter().flat_map(|p| read(p).column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
     }
 
     #[test]

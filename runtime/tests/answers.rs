@@ -33,7 +33,7 @@ const QUERIES: &[&str] = &[
     "SELECT length(s), starts_with(v, 'app'), substr(v, 2, 3) FROM t",
     // Types.
     "SELECT dec + 1, dec * 2, dec > 10.5, dec * (1 - 0.05) FROM t",
-    "SELECT cast(i AS int), cast(f AS bigint), cast(n AS double), try_cast(i AS tinyint) FROM t",
+    "SELECT cast(i AS int), cast(f AS bigint), cast(n AS double), try_cast(i AS tinyint) AS j FROM t",
     "SELECT extract(year FROM day), date_trunc('month', ts), day > date '1999-05-05' FROM t",
     "SELECT floor(f), ceil(f), round(f), sqrt(abs(f)), sign(f) FROM t",
     // Functions that are called per batch.
@@ -81,11 +81,16 @@ async fn check(settings: &[(&str, &str)]) {
         let (expected, _) = run(&plain, sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         match run(&ours, sql).await {
             Err(e) => wrong.push(format!("{sql}\n    fails: {e}")),
-            Ok((_, 0)) => wrong.push(format!("{sql}\n    did not fuse:\n{}", text(&ours, &format!("EXPLAIN {sql}")).await)),
+            Ok((_, 0)) => wrong
+                .push(format!("{sql}\n    did not fuse:\n{}", text(&ours, &format!("EXPLAIN {sql}")).await)),
             Ok((given, _)) if sorted_text(&given) != sorted_text(&expected) => {
                 let (a, b) = (sorted_text(&expected), sorted_text(&given));
                 let first = a.iter().zip(&b).find(|(x, y)| x != y);
-                wrong.push(format!("{sql}\n    {} and {} lines, first difference {first:?}", a.len(), b.len()));
+                wrong.push(format!(
+                    "{sql}\n    {} and {} lines, first difference {first:?}",
+                    a.len(),
+                    b.len()
+                ));
             }
             Ok(_) => {}
         }

@@ -11,7 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use fuseline_runtime::{FuselineOptions, FusedExec, as_fused, fuse, fused_stages};
+use fuseline_runtime::{FusedExec, FuselineOptions, as_fused, fuse, fused_stages};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,8 +34,11 @@ fn stage(plan: &Arc<dyn ExecutionPlan>) -> &FusedExec {
 #[tokio::test]
 async fn a_limit_stops_reading_early() {
     let context = fused();
-    let (plan, stage) = fused_plan(&context, "SELECT id + 1 FROM big WHERE k = 3 LIMIT 7").await;
-    let rows: usize = collect(plan, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
+    let plan = plan(&context, "SELECT id + 1 FROM big WHERE k = 3 LIMIT 7").await;
+    // The last stage is the one above the scan.
+    let stage = fused_stages(&plan).pop().unwrap();
+    let rows: usize =
+        collect(plan, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 7);
     let read = metric(&stage.metrics().unwrap(), "input_rows");
     assert!(read > 0 && read <= 8192, "{read} rows were read for 7");
@@ -213,7 +216,8 @@ async fn little_memory_makes_small_morsels_and_none_a_typed_error() {
     let sql = "SELECT id + 1, x * 2.0 FROM big WHERE k > 1";
     let context = small_memory(400_000);
     let (plan, stage) = fused_plan(&context, sql).await;
-    let rows: usize = collect(plan, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
+    let rows: usize =
+        collect(plan, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 240_000);
     let morsels = metric(&stage.metrics().unwrap(), "morsels");
     assert!(morsels > 20, "{morsels} morsels");
@@ -239,7 +243,8 @@ async fn a_plan_runs_again_and_survives_new_children() {
     assert!(Arc::clone(&fused).with_fetch(Some(3)).is_some());
     let limited = fused.with_fetch(Some(3)).unwrap();
     assert_eq!(limited.fetch(), Some(3));
-    let rows: usize = collect(limited, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
+    let rows: usize =
+        collect(limited, context.task_ctx()).await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 6, "three rows from each of two partitions");
     assert_eq!(stage(&fused).id(), 1);
 }
@@ -265,9 +270,8 @@ async fn sorted_input_stays_sorted() {
 #[tokio::test]
 async fn settings_decide_what_is_fused() {
     let sql = "SELECT i + 1 FROM one WHERE n >= 0";
-    let stages = |mode: &'static str| async move {
-        run(&session(&[("fuseline.fusion", mode)]), sql).await.unwrap().1
-    };
+    let stages =
+        |mode: &'static str| async move { run(&session(&[("fuseline.fusion", mode)]), sql).await.unwrap().1 };
     assert_eq!(stages("on").await, 0, "one row is not worth it");
     assert_eq!(stages("off").await, 0);
     assert_eq!(stages("force").await, 1);
@@ -283,8 +287,10 @@ async fn require_names_what_is_outside() {
     let context = session(&[("fuseline.fusion", "require")]);
     let (_, stages) = run(&context, "SELECT i + 1, upper(s) FROM t WHERE n > 3").await.unwrap();
     assert!(stages > 0);
-    let (_, stages) = run(&context, "SELECT n, count(*) FROM t WHERE i > 3 GROUP BY n ORDER BY n").await.unwrap();
+    let (_, stages) =
+        run(&context, "SELECT n, count(*) FROM t WHERE i > 3 GROUP BY n ORDER BY n").await.unwrap();
     assert!(stages > 0);
-    let error = run(&context, "SELECT row_number() OVER (ORDER BY n + 1) FROM t").await.unwrap_err().to_string();
+    let error =
+        run(&context, "SELECT row_number() OVER (ORDER BY n + 1) FROM t").await.unwrap_err().to_string();
     assert!(error.contains("fuseline.fusion = 'require'") && error.contains("n@"), "{error}");
 }

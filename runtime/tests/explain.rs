@@ -1,8 +1,8 @@
 //! What EXPLAIN, EXPLAIN ANALYZE and the code listing say.
 
 use crate::support::{fused, plan, session, text};
-use fuseline_runtime::{explain_codegen, fuse};
 use datafusion::execution::SessionStateBuilder;
+use fuseline_runtime::{explain_codegen, fuse};
 
 #[tokio::test]
 async fn fused_operators_are_marked_with_their_stage() {
@@ -11,7 +11,9 @@ async fn fused_operators_are_marked_with_their_stage() {
     assert!(shown.contains("FusedExec: *(1) "), "{shown}");
     assert!(shown.contains("*(1) FilterExec: i@0 > 3"), "{shown}");
     assert!(shown.contains("DataSourceExec"), "the scan stays visible: {shown}");
-    let two = text(&context, "EXPLAIN SELECT i + 1 FROM t WHERE n < 3 UNION ALL SELECT i FROM t WHERE n > 97").await;
+    let two =
+        text(&context, "EXPLAIN SELECT i + 1 FROM t WHERE n < 3 UNION ALL SELECT i FROM t WHERE n > 97")
+            .await;
     assert!(two.contains("*(1) ") && two.contains("*(2) "), "{two}");
 }
 
@@ -54,9 +56,9 @@ async fn the_listing_has_ir_and_code_of_every_stage() {
 async fn fusing_a_session_twice_is_fusing_it_once() {
     let builder = fuse(fuse(SessionStateBuilder::new().with_default_features()));
     let state = builder.build();
-    let count = |rules: &[std::sync::Arc<dyn datafusion::physical_optimizer::PhysicalOptimizerRule + Send + Sync>]| {
-        rules.iter().filter(|r| r.name() == "fuseline").count()
-    };
+    let count = |rules: &[std::sync::Arc<
+        dyn datafusion::physical_optimizer::PhysicalOptimizerRule + Send + Sync,
+    >]| { rules.iter().filter(|r| r.name() == "fuseline").count() };
     assert_eq!(count(state.physical_optimizers()), 1);
     let again = fuse(SessionStateBuilder::new_from_existing(state)).build();
     assert_eq!(count(again.physical_optimizers()), 1);

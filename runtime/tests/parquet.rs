@@ -18,7 +18,8 @@ fn write(path: &Path, rows: usize) {
         .set_write_batch_size(500)
         .build();
     let batch = big_batch(rows);
-    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
 }
@@ -34,7 +35,10 @@ fn pruning(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
         {
             let metrics = metrics.aggregate_by_name();
             found.extend(
-                metrics.iter().map(|m| m.to_string()).filter(|m| m.contains("pruned") || m.contains("output_rows=")),
+                metrics
+                    .iter()
+                    .map(|m| m.to_string())
+                    .filter(|m| m.contains("pruned") || m.contains("output_rows=")),
             );
         }
     }

@@ -70,11 +70,8 @@ pub fn big_batch(rows: usize) -> RecordBatch {
         Field::new("x", DataType::Float64, false),
         Field::new("k", DataType::Int64, false),
     ]);
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int64Array::from(id)),
-        Arc::new(Float64Array::from(x)),
-        Arc::new(Int64Array::from(k)),
-    ];
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(id)), Arc::new(Float64Array::from(x)), Arc::new(Int64Array::from(k))];
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
@@ -87,17 +84,45 @@ fn mixed(seed: i64, rows: usize) -> RecordBatch {
     let word = |i: usize| words[r(i, 6) as usize];
     let rows = 0..rows;
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
-        ("i", Arc::new(rows.clone().map(|i| some(i, 5).map(|i| r(i, 1000) - 500)).collect::<Int64Array>()), true),
+        (
+            "i",
+            Arc::new(rows.clone().map(|i| some(i, 5).map(|i| r(i, 1000) - 500)).collect::<Int64Array>()),
+            true,
+        ),
         ("n", Arc::new(rows.clone().map(|i| Some(r(i, 100) as i32)).collect::<Int32Array>()), false),
-        ("f", Arc::new(rows.clone().map(|i| some(i, 7).map(|i| (r(i, 4000) - 2000) as f64 / 4.0)).collect::<Float64Array>()), true),
-        ("b", Arc::new(rows.clone().map(|i| some(i, 4).map(|i| r(i, 2) == 0)).collect::<BooleanArray>()), true),
+        (
+            "f",
+            Arc::new(
+                rows.clone()
+                    .map(|i| some(i, 7).map(|i| (r(i, 4000) - 2000) as f64 / 4.0))
+                    .collect::<Float64Array>(),
+            ),
+            true,
+        ),
+        (
+            "b",
+            Arc::new(rows.clone().map(|i| some(i, 4).map(|i| r(i, 2) == 0)).collect::<BooleanArray>()),
+            true,
+        ),
         ("s", Arc::new(rows.clone().map(|i| some(i, 6).map(word)).collect::<StringArray>()), true),
         ("v", Arc::new(rows.clone().map(|i| some(i, 9).map(word)).collect::<StringViewArray>()), true),
-        ("d", Arc::new(rows.clone().map(|i| some(i, 8).map(word)).collect::<DictionaryArray<Int32Type>>()), true),
-        ("day", Arc::new(rows.clone().map(|i| some(i, 11).map(|i| r(i, 20_000) as i32)).collect::<Date32Array>()), true),
+        (
+            "d",
+            Arc::new(rows.clone().map(|i| some(i, 8).map(word)).collect::<DictionaryArray<Int32Type>>()),
+            true,
+        ),
+        (
+            "day",
+            Arc::new(rows.clone().map(|i| some(i, 11).map(|i| r(i, 20_000) as i32)).collect::<Date32Array>()),
+            true,
+        ),
         (
             "ts",
-            Arc::new(rows.clone().map(|i| some(i, 10).map(|i| r(i, 1_000_000) * 1_700_000_123)).collect::<TimestampMicrosecondArray>()),
+            Arc::new(
+                rows.clone()
+                    .map(|i| some(i, 10).map(|i| r(i, 1_000_000) * 1_700_000_123))
+                    .collect::<TimestampMicrosecondArray>(),
+            ),
             true,
         ),
         (
@@ -111,8 +136,10 @@ fn mixed(seed: i64, rows: usize) -> RecordBatch {
             true,
         ),
     ];
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, c, nullable)| Field::new(*name, c.data_type().clone(), *nullable)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, c, nullable)| Field::new(*name, c.data_type().clone(), *nullable))
+        .collect();
     debug_assert_eq!(fields[8].data_type(), &DataType::Timestamp(TimeUnit::Microsecond, None));
     let columns = columns.into_iter().map(|c| c.1).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
@@ -123,7 +150,10 @@ pub async fn plan(context: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan>
 }
 
 /// The result, and in how many fused stages it was computed.
-pub async fn run(context: &SessionContext, sql: &str) -> datafusion::common::Result<(Vec<RecordBatch>, usize)> {
+pub async fn run(
+    context: &SessionContext,
+    sql: &str,
+) -> datafusion::common::Result<(Vec<RecordBatch>, usize)> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
     let stages = fused_stages(&plan).len();
     Ok((collect(plan, context.task_ctx()).await?, stages))
