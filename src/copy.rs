@@ -19,14 +19,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use datafusion::common::parsers::CompressionTypeVariant;
-use datafusion::error::DataFusionError;
 use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 use url::Url;
 
-use crate::error::{Error, Result, io_message, root_io_error};
+use crate::error::{Error, Result, io_message};
 use crate::files::format::{FileKind, Format, split_compression};
 use crate::files::pattern::Pattern;
+use crate::local_store::WriteFailures;
 
 /// Where a COPY writes now, and where its files belong in the end.
 #[derive(Debug)]
@@ -46,6 +46,10 @@ struct Staging {
     /// All writers have ended, so nothing can reappear in the folder.
     ended: bool,
 }
+
+/// Names inside the staging folder.
+const WRITTEN_FILE: &str = "file.part";
+const WRITTEN_FOLDER: &str = "folder";
 
 /// Makes the names of staging folders of one process differ.
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -128,7 +132,7 @@ impl CopyTarget {
         let pattern = Pattern::of(&text)?;
         let shown = PathBuf::from(&text);
         let target = pattern.path().to_path_buf();
-        let single = match single_file_option(statement) {
+        let single = match take_single_file_option(statement)? {
             Some(single) => single,
             None => !folder_named && statement.partitioned_by.is_empty() && target.extension().is_some(),
         };
@@ -173,9 +177,6 @@ impl CopyTarget {
         let url = if single { Url::from_file_path(&inside) } else { Url::from_directory_path(&inside) };
         let url = url.map_err(|()| Error::file(&shown, "the path cannot be written as a URL"))?;
         statement.target = url.to_string();
-        if single && single_file_option(statement).is_none() && target.extension().is_none() {
-            add_option(statement, "single_file_output", "true");
-        }
         Ok(Some(Self {
             shown,
             target,
@@ -200,7 +201,8 @@ impl CopyTarget {
     /// [`Error::File`] naming the target; then it is as it was before.
     pub(crate) fn commit(mut self) -> Result<()> {
         self.staging.ended = true;
-        let written = self.staging.folder.join(self.target.file_name().unwrap_or_default());
+        let name = if self.single { WRITTEN_FILE } else { WRITTEN_FOLDER };
+        let written = self.staging.folder.join(name);
         self.publish(&written).map_err(|e| unwritable(&self.shown, &e))
     }
 
@@ -238,37 +240,34 @@ impl CopyTarget {
         Ok(())
     }
 
-    /// Names the target if `error` came from writing to it.
-    pub(crate) fn blame(&self, error: &DataFusionError) -> Option<Error> {
-        let text = error.to_string();
-        let staged = self.staging.folder.to_string_lossy();
-        let io = root_io_error(error);
-        let is_write = text.contains(&*staged)
-            || text.contains("Unable to copy data to file")
-            || text.contains("Unable to rename file")
-            || io.is_some_and(|io| {
-                matches!(
-                    io.kind(),
-                    io::ErrorKind::StorageFull
-                        | io::ErrorKind::QuotaExceeded
-                        | io::ErrorKind::FileTooLarge
-                        | io::ErrorKind::ReadOnlyFilesystem
-                )
-            });
-        match (is_write, io) {
-            (true, Some(io)) => Some(unwritable(&self.shown, io)),
-            (true, None) | (false, _) => None,
-        }
+    /// Names the target if a write to it has failed; otherwise the query is to blame.
+    pub(crate) fn failed_write(&self, failures: &WriteFailures) -> Option<Error> {
+        let reason = failures.below(&self.staging.folder)?;
+        Some(Error::file(&self.shown, format!("cannot be written: {reason}")))
     }
 }
 
-fn single_file_option(statement: &CopyToStatement) -> Option<bool> {
-    let (_, value) =
-        statement.options.iter().find(|(key, _)| key.eq_ignore_ascii_case("single_file_output"))?;
-    match value {
-        Value::Boolean(single) => Some(*single),
-        Value::SingleQuotedString(text) => text.trim().parse().ok(),
-        other => other.to_string().trim().parse().ok(),
+/// Takes the option `single_file_output` out of the statement. (DataFusion looks for it under this
+/// name, but by then its own planner has renamed it to `format.single_file_output`.)
+fn take_single_file_option(statement: &mut CopyToStatement) -> Result<Option<bool>> {
+    const NAME: &str = "single_file_output";
+    let at = statement
+        .options
+        .iter()
+        .position(|(key, _)| key.trim_start_matches("format.").eq_ignore_ascii_case(NAME));
+    let Some(at) = at else {
+        return Ok(None);
+    };
+    let (_, value) = statement.options.remove(at);
+    let text = match value {
+        Value::SingleQuotedString(text) => text,
+        other => other.to_string(),
+    };
+    match text.trim().to_ascii_lowercase().parse() {
+        Ok(single) => Ok(Some(single)),
+        Err(_) => {
+            Err(Error::Setting { message: format!("option '{NAME}' must be true or false, not '{text}'") })
+        }
     }
 }
 

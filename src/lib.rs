@@ -23,6 +23,7 @@ mod commands;
 mod copy;
 mod error;
 mod files;
+mod local_store;
 mod plan_cache;
 mod progress;
 mod query;
@@ -33,14 +34,11 @@ mod suggest;
 pub use datafusion;
 pub use datafusion::arrow;
 
+/// Adds fusion to a DataFusion session: call it on the builder, then build as always. Adds the
+/// settings `fuseline.*` too; calling it twice is calling it once.
+pub use fuseline_runtime::fuse;
+
 pub use error::{Error, Position, Result};
 pub use progress::Progress;
 pub use query::{Query, StatementKind};
 pub use session::{Session, SessionBuilder};
-
-/// Adds fusion to a DataFusion session: call it on the builder, then build as always.
-pub fn fuse(
-    builder: datafusion::execution::SessionStateBuilder,
-) -> datafusion::execution::SessionStateBuilder {
-    builder
-}

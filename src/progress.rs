@@ -6,6 +6,7 @@ use datafusion::common::stats::Precision;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use fuseline_planner::stage::Source;
 
 /// A look at a running query.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -55,20 +56,32 @@ impl Snapshot {
             return;
         }
         if let Some(metrics) = plan.metrics() {
-            self.rows += metrics.output_rows().unwrap_or(0) as u64;
+            // A fused stage that generates its rows counts what goes in; what comes out may be one sum.
+            let rows = match metrics.sum_by_name("input_rows") {
+                Some(rows) => rows.as_usize(),
+                None => metrics.output_rows().unwrap_or(0),
+            };
+            self.rows += rows as u64;
             self.bytes +=
                 metrics.sum_by_name("bytes_scanned").map_or(0, |value: MetricValue| value.as_usize()) as u64;
         }
-        let known = match StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()) {
-            Ok(statistics) => match statistics.num_rows {
-                Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as u64),
-                Precision::Absent => None,
-            },
-            Err(_) => None,
-        };
+        let generated = fuseline_runtime::as_fused(plan).and_then(|fused| match fused.stage().source {
+            Source::Range { rows, .. } => Some(rows),
+            Source::Child(_) => None,
+        });
+        let known = generated.or_else(|| known_rows(plan));
         self.total = match (self.total, known) {
             (Some(total), Some(known)) => Some(total + known),
             (_, _) => None,
         };
+    }
+}
+
+/// The rows that a scan will produce, as far as statistics say.
+fn known_rows(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
+    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
+    match statistics.num_rows {
+        Precision::Exact(rows) | Precision::Inexact(rows) => Some(rows as u64),
+        Precision::Absent => None,
     }
 }

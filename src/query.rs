@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::copy::CopyTarget;
 use crate::error::{Error, Result, is_about_data, translate};
 use crate::files::diagnose;
+use crate::local_store::WriteFailures;
 use crate::progress::{Progress, Snapshot};
 use crate::session::Session;
 
@@ -159,7 +160,8 @@ impl Query {
                 target.begin()?;
                 let running = self.start(plan)?;
                 let schema = running.plan.schema();
-                Ok(boxed(schema, copy_stream(running, target)))
+                let failures = self.session.inner.write_failures.clone();
+                Ok(boxed(schema, copy_stream(running, target, failures)))
             }
             Work::Statement(plan) => {
                 let schema = Arc::new(Schema::empty());
@@ -230,6 +232,7 @@ enum Failure {
 fn copy_stream(
     mut running: Running,
     target: CopyTarget,
+    failures: WriteFailures,
 ) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send {
     let whole = async move {
         let mut counts = Vec::new();
@@ -239,8 +242,8 @@ fn copy_stream(
                 None => break,
                 Some(Err(Failure::Panic(error))) => return Err(error.into()),
                 Some(Err(Failure::Error(error))) => {
-                    let error = match target.blame(&error) {
-                        Some(blamed) => blamed,
+                    let error = match target.failed_write(&failures) {
+                        Some(failed) => failed,
                         None => explain(&error, &running.plan, &running.sql).await,
                     };
                     // Writers must have stopped before their folder goes.
@@ -278,7 +281,8 @@ pub(crate) async fn explain(error: &DataFusionError, plan: &Arc<dyn ExecutionPla
     if suspects.is_empty() {
         return plain;
     }
-    let search = tokio::task::spawn_blocking(move || diagnose::first_fault(&suspects));
+    let ragged = plain.to_string().contains("number of fields");
+    let search = tokio::task::spawn_blocking(move || diagnose::first_fault(&suspects, ragged));
     match search.await {
         Ok(Some(found)) => found,
         Ok(None) | Err(_) => plain,

@@ -13,13 +13,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{DynamicFileCatalog, TableProvider, UrlTableFactory};
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
@@ -33,6 +34,7 @@ use crate::copy::{self, CopyTarget};
 use crate::error::{Error, NO_TABLE, Result, translate};
 use crate::files::FileCatalog;
 use crate::files::pattern::expand_home;
+use crate::local_store::{LocalStore, WriteFailures};
 use crate::plan_cache::{Origin, PlanCache};
 use crate::query::{Query, StatementKind, Work, from_panic};
 use crate::statement;
@@ -52,6 +54,7 @@ pub(crate) struct Inner {
     context: SessionContext,
     pub(crate) files: Arc<FileCatalog>,
     pub(crate) plans: PlanCache,
+    pub(crate) write_failures: WriteFailures,
 }
 
 /// Settings of a new [`Session`].
@@ -130,11 +133,13 @@ impl SessionBuilder {
             );
         }
 
+        let runtime = runtime.build_arc()?;
+        let write_failures = WriteFailures::default();
+        let store = LocalStore::new(write_failures.clone());
+        runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), Arc::new(store));
+
         let mut builder = crate::fuse(
-            SessionStateBuilder::new()
-                .with_default_features()
-                .with_config(config)
-                .with_runtime_env(runtime.build_arc()?),
+            SessionStateBuilder::new().with_default_features().with_config(config).with_runtime_env(runtime),
         );
         if let Some(config) = builder.config() {
             for (key, value) in &self.settings {
@@ -245,7 +250,7 @@ impl Session {
         }
         let dialect = state.config_options().sql_parser.dialect;
         if let Some(query) = statement::explain_codegen(sql, dialect)? {
-            return Err(Error::Unsupported { message: query });
+            return Box::pin(self.plan_codegen(sql, &query)).await;
         }
         let mut parsed = statement::parse(sql, &state)?;
         let target = rewrite_paths(&mut parsed)?;
@@ -282,6 +287,25 @@ impl Session {
         let optimized = optimize(&logical, &state, sql)?;
         let physical = plan_physical(&optimized, &state, sql).await?;
         Ok(self.planned(sql, kind, schema, physical, target))
+    }
+
+    /// `EXPLAIN CODEGEN`, which DataFusion's parser does not know: plans `query` and shows what was
+    /// generated for it, in the two columns that EXPLAIN has.
+    async fn plan_codegen(&self, sql: &str, query: &str) -> Result<Query> {
+        let query = self.plan_statement(query).await?;
+        if query.kind != StatementKind::Query {
+            return Err(Error::plan("EXPLAIN CODEGEN explains queries only"));
+        }
+        let text = fuseline_runtime::explain_codegen(&query.plan()?).map_err(|e| translate(&e, Some(sql)))?;
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("plan_type", DataType::Utf8, false),
+            Field::new("plan", DataType::Utf8, false),
+        ]));
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(StringArray::from(vec!["codegen"])), Arc::new(StringArray::from(vec![text]))];
+        let rows =
+            RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|e| translate(&e.into(), None))?;
+        Ok(self.query(sql, StatementKind::Explain, schema, Work::Rows(rows), None))
     }
 
     async fn plan_cached(&self, sql: &str, state: &SessionState) -> Result<Option<Query>> {

@@ -240,9 +240,22 @@ async fn ragged_csv_names_file_and_line() {
         "@/e.csv, line 30005: 'oops' in column 'b' is not a valid Int64 (the type comes from the \
          first rows; CREATE EXTERNAL TABLE with column types chooses another)"
     );
-    f.write("q.csv", "a,b\n1,\"2\n3,4\n");
-    let quote = f.fails("SELECT * FROM '@/q.csv' WHERE a > 0").await;
-    assert!(quote.starts_with("@/q.csv"), "{quote}");
+    // Quoted line breaks beyond the start of the file, where it is cut to be read in parallel.
+    let mut text = String::from("a,b\n");
+    for row in 0..700_000 {
+        text += &format!("{row},\"some text\"\n");
+    }
+    for row in 0..300_000 {
+        text += &format!("{row},\"some\n\ntext\"\n");
+    }
+    f.write("cut.csv", text);
+    let cut = f.fails("SELECT count(*) FROM (SELECT DISTINCT a, b FROM '@/cut.csv')").await;
+    assert!(
+        cut.starts_with("@/cut.csv, line 700002: a value in quotes goes over several lines; SET"),
+        "{cut}"
+    );
+    f.run("SET datafusion.catalog.newlines_in_values = true").await;
+    assert_eq!(f.rows("SELECT count(*), max(length(b)) FROM '@/cut.csv'").await, ["1000000,10"]);
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ async fn syntax_errors_point_at_the_place() {
     );
     assert_eq!(
         fails(&session, "SELECT 'abc").await.to_string(),
-        "syntax error at line 1, column 8: Unterminated string literal\n  \
+        "syntax error at line 1, column 8: unterminated string literal\n  \
          1 | SELECT 'abc\n    |        ^"
     );
     assert!(matches!(session.sql("").await, Err(Error::Syntax { .. })));
@@ -259,12 +259,16 @@ async fn prepared_statements() {
 #[tokio::test]
 async fn memory_limits_are_named() {
     let session = Session::builder().threads(2).memory_limit(1_000_000).build().unwrap();
-    // Without a file to spill to, so the limit must show.
-    run(&session, "SET datafusion.runtime.max_temp_directory_size = '1K'").await;
-    let error =
-        fails(&session, "SELECT value % 1000000, array_agg(value) FROM range(0, 2000000) GROUP BY 1").await;
+    let sql = "SELECT value % 1000000, array_agg(value) FROM range(0, 2000000) GROUP BY 1";
+    let error = fails(&session, sql).await;
     assert!(matches!(error, Error::Resources { .. }), "{error:?}");
     assert!(error.to_string().contains("raise the memory limit"), "{error}");
+    // More room, but none on the disk.
+    run(&session, "SET datafusion.runtime.memory_limit = '20M'").await;
+    run(&session, "SET datafusion.runtime.max_temp_directory_size = '1K'").await;
+    let error = fails(&session, sql).await;
+    assert!(matches!(error, Error::Resources { .. }), "{error:?}");
+    assert!(error.to_string().contains("max_temp_directory_size"), "{error}");
     assert_eq!(rows(&session, "SELECT 1").await, ["1"]);
 }
 
@@ -284,14 +288,67 @@ async fn a_dropped_stream_stops_the_query() {
 
 #[tokio::test]
 async fn progress_counts_scanned_rows() {
-    let session = session();
-    run(&session, "SET datafusion.optimizer.repartition_aggregations = false").await;
-    let (schema, batch) = ints("a", (0..500_000).collect());
-    session.register_batches("t", schema, vec![batch]).unwrap();
-    let query = session.sql("SELECT count(*) FROM t WHERE a % 7 = 3").await.unwrap();
-    assert_eq!(query.progress(), fuseline::Progress::default());
+    for fusion in ["off", "force"] {
+        let session = Session::builder().threads(2).set("fuseline.fusion", fusion).build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.parquet").display().to_string();
+        run(&session, &format!("COPY (SELECT value AS a FROM range(0, 500000)) TO '{file}'")).await;
+        let query = session.sql(&format!("SELECT count(*) FROM '{file}' WHERE a % 7 = 3")).await.unwrap();
+        assert_eq!(query.progress(), fuseline::Progress::default());
+        for _ in 0..2 {
+            query.collect().await.unwrap();
+            let done = query.progress();
+            assert_eq!(done.rows, 500_000, "{fusion}");
+            assert_eq!(done.fraction, Some(1.0), "{fusion}");
+            assert!(done.bytes > 0, "{fusion}");
+        }
+    }
+    let session = Session::builder().threads(2).set("fuseline.fusion", "force").build().unwrap();
+    let query = session.sql("SELECT sum(value) FROM range(0, 3000000)").await.unwrap();
     query.collect().await.unwrap();
-    let done = query.progress();
-    assert_eq!(done.rows, 500_000);
-    assert_eq!(done.fraction, Some(1.0));
+    assert_eq!((query.progress().rows, query.progress().fraction), (3_000_000, Some(1.0)));
+}
+
+#[tokio::test]
+async fn codegen_is_explained() {
+    let session = Session::builder().threads(2).set("fuseline.fusion", "force").build().unwrap();
+    let sql =
+        "-- what is made of this?\nEXPLAIN CODEGEN SELECT sum(value) FROM range(0, 1000) WHERE value % 3 = 0";
+    let query = session.sql(sql).await.unwrap();
+    assert_eq!(query.kind(), StatementKind::Explain);
+    let batches = query.collect().await.unwrap();
+    assert_eq!(batches[0].column(0).as_string::<i32>().value(0), "codegen");
+    let text = batches[0].column(1).as_string::<i32>().value(0);
+    for part in ["Stage *(1)", "IR", "CLIF", "machine code"] {
+        assert!(text.contains(part), "no {part} in\n{text}");
+    }
+    assert_eq!(
+        fails(&session, "EXPLAIN CODEGEN\n SELECT nix FROM range(0, 3)").await.to_string(),
+        "column 'nix' does not exist; there are: value (line 2, column 9)\n  \
+         2 |  SELECT nix FROM range(0, 3)\n    |         ^^^"
+    );
+    assert!(matches!(
+        session.sql("EXPLAIN CODEGEN CREATE TABLE t AS SELECT 1").await,
+        Err(Error::Plan { .. })
+    ));
+}
+
+#[tokio::test]
+async fn fusion_is_a_setting() {
+    let session = session();
+    run(&session, "SET fuseline.fusion = 'force'").await;
+    let plan = async || {
+        rows(&session, "EXPLAIN SELECT sum(value) FROM range(0, 1000) WHERE value % 3 = 0").await.join("\n")
+    };
+    assert!(plan().await.contains("*(1)"), "{}", plan().await);
+    run(&session, "SET fuseline.fusion = 'off'").await;
+    assert!(!plan().await.contains("*(1)"), "{}", plan().await);
+    let error = fails(&session, "SET fuseline.fusion = 'sideways'").await.to_string();
+    assert!(error.starts_with("setting 'fuseline.fusion' cannot be 'sideways': "), "{error}");
+    assert_eq!(
+        fails(&session, "SET fuseline.fusoin = 'on'").await.to_string(),
+        "there is no setting 'fuseline.fusoin'; did you mean 'fuseline.fusion'?"
+    );
+    run(&session, "RESET fuseline.fusion").await;
+    assert!(rows(&session, "SHOW fuseline.fusion").await[0].ends_with(",on"));
 }

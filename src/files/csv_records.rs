@@ -13,6 +13,8 @@ pub(crate) struct Record {
     pub(crate) line: u64,
     /// Number of values in it.
     pub(crate) fields: usize,
+    /// A value in quotes goes over a line break.
+    pub(crate) broken: bool,
     /// The text ended inside quotes; the line on which they opened.
     pub(crate) open_quote: Option<u64>,
 }
@@ -68,6 +70,7 @@ impl<R: BufRead> Records<R> {
                     self.line += 1;
                 }
                 if at == At::Quoted {
+                    record.broken |= newline;
                     if byte == self.quote {
                         at = At::AfterQuote;
                     }
@@ -132,6 +135,6 @@ mod tests {
             last = Some(record);
         }
         let last = last.unwrap();
-        assert_eq!((last.line, last.open_quote), (3, Some(3)));
+        assert_eq!((last.line, last.open_quote, last.broken), (3, Some(3), true));
     }
 }

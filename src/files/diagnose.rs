@@ -108,8 +108,9 @@ fn suspect_of(config: &FileScanConfig, path: PathBuf, shown: PathBuf) -> Option<
 
 /// The first fault in `suspects`, reading all of each file.
 ///
-/// `None` if none is found before the deadline.
-pub(crate) fn first_fault(suspects: &[Suspect]) -> Option<Error> {
+/// `None` if none is found before the deadline. `ragged` says that the reader complained about the
+/// number of values in a record.
+pub(crate) fn first_fault(suspects: &[Suspect], ragged: bool) -> Option<Error> {
     let deadline = Instant::now() + DEADLINE;
     suspects.iter().find_map(|suspect| suspect.fault_of_header()).or_else(|| {
         suspects.iter().take_while(|_| Instant::now() < deadline).find_map(|suspect| suspect.fault(deadline))
@@ -234,10 +235,29 @@ impl Suspect {
     }
 
     fn delimiter(&self) -> u8 {
-        self.delimiter.unwrap_or(match self.kind.format {
-            Format::Tsv => b'\t',
-            Format::Csv | Format::Json | Format::Parquet | Format::Arrow => b',',
-        })
+        self.delimiter.unwrap_or(self.kind.delimiter())
+    }
+
+    /// Line breaks in quotes, in a text that was cut at line breaks to be read in parallel.
+    fn cut_in_quotes(&self, deadline: Instant) -> Option<Error> {
+        match self.kind.format {
+            Format::Csv | Format::Tsv => {}
+            Format::Json | Format::Parquet | Format::Arrow => return None,
+        }
+        let mut records = Records::new(self.text().ok()?, self.delimiter());
+        while let Ok(Some(record)) = records.next_record() {
+            if record.broken {
+                return Some(self.at_line(
+                    record.line,
+                    "a value in quotes goes over several lines; SET \
+                     datafusion.catalog.newlines_in_values = true to read such files",
+                ));
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+        }
+        None
     }
 
     /// A record with more or fewer values than the first.

@@ -24,8 +24,13 @@ use datafusion::execution::SessionState;
 
 use crate::error::{Error, Result};
 
+use super::csv_records::Records;
+
 /// CSV and JSON columns get their type from this many rows.
 const ROWS_TO_INFER: &str = "10000";
+
+/// So many bytes of a text are searched for line breaks in quotes.
+const SAMPLE: u64 = 1 << 20;
 
 /// A file format that can stand in FROM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,6 +151,9 @@ impl FileKind {
                 if self.format == Format::Tsv {
                     options.insert("format.delimiter", "\t".to_string());
                 }
+                if self.breaks_lines_in_quotes(first) {
+                    options.insert("format.newlines_in_values", "true".to_string());
+                }
             }
             Format::Json => {
                 options.insert("format.schema_infer_max_rec", ROWS_TO_INFER.to_string());
@@ -161,6 +169,35 @@ impl FileKind {
             Error::Unsupported { message: format!("this session has no reader for {} files", self.format) }
         })?;
         Ok(factory.create(state, &options)?)
+    }
+
+    /// The delimiter of the format; a comma for formats that have none.
+    pub(crate) fn delimiter(self) -> u8 {
+        match self.format {
+            Format::Tsv => b'\t',
+            Format::Csv | Format::Json | Format::Parquet | Format::Arrow => b',',
+        }
+    }
+
+    /// Whether the start of a delimited text has a line break inside quotes. Such a file must not be
+    /// cut at line breaks to read its parts in parallel.
+    fn breaks_lines_in_quotes(self, path: &Path) -> bool {
+        if self.compression != CompressionTypeVariant::UNCOMPRESSED {
+            // Never cut.
+            return false;
+        }
+        let Ok(file) = File::open(path) else {
+            return false;
+        };
+        let start = BufReader::new(file.take(SAMPLE));
+        let mut records = Records::new(start, self.delimiter());
+        while let Ok(Some(record)) = records.next_record() {
+            // The record at the end of the sample may be cut.
+            if record.broken && record.open_quote.is_none() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The compression as DataFusion's option `format.compression` spells it.
