@@ -173,8 +173,12 @@ impl CopyTarget {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         ));
-        let inside = staging.join(name);
-        let url = if single { Url::from_file_path(&inside) } else { Url::from_directory_path(&inside) };
+        // DataFusion takes a name with an extension for a file, and one with a slash for a folder.
+        let url = if single {
+            Url::from_file_path(staging.join(WRITTEN_FILE))
+        } else {
+            Url::from_directory_path(staging.join(WRITTEN_FOLDER))
+        };
         let url = url.map_err(|()| Error::file(&shown, "the path cannot be written as a URL"))?;
         statement.target = url.to_string();
         Ok(Some(Self {

@@ -155,7 +155,7 @@ impl SessionBuilder {
         state.register_catalog_list(Arc::new(catalogs));
         let context = SessionContext::new_with_state(state);
         files.attach(context.state_weak_ref());
-        Ok(Session { inner: Arc::new(Inner { context, files, plans: PlanCache::default() }) })
+        Ok(Session { inner: Arc::new(Inner { context, files, plans: PlanCache::default(), write_failures }) })
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
         DataFusionError::SchemaError(inner, _) => Error::plan(schema_message(inner)),
         DataFusionError::Plan(message) => Error::plan(plan_message(message)),
         DataFusionError::Configuration(message) => Error::Setting { message: tidy(message) },
+        DataFusionError::Execution(message) if message.contains("max_temp_directory_size") => {
+            Error::Resources { message: tidy(message) }
+        }
         DataFusionError::Execution(message) | DataFusionError::Substrait(message) => {
             Error::Execution { message: tidy(message) }
         }

@@ -50,7 +50,7 @@ impl<R: BufRead> Records<R> {
     /// # Errors
     /// What reading (or decompressing) the text fails with.
     pub(crate) fn next_record(&mut self) -> io::Result<Option<Record>> {
-        let mut record = Record { line: self.line, fields: 1, open_quote: None };
+        let mut record = Record { line: self.line, fields: 1, broken: false, open_quote: None };
         let mut at = At::ValueStart;
         let mut empty = true;
         let mut quote_line = 0;

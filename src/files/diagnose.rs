@@ -112,9 +112,21 @@ fn suspect_of(config: &FileScanConfig, path: PathBuf, shown: PathBuf) -> Option<
 /// number of values in a record.
 pub(crate) fn first_fault(suspects: &[Suspect], ragged: bool) -> Option<Error> {
     let deadline = Instant::now() + DEADLINE;
-    suspects.iter().find_map(|suspect| suspect.fault_of_header()).or_else(|| {
-        suspects.iter().take_while(|_| Instant::now() < deadline).find_map(|suspect| suspect.fault(deadline))
-    })
+    suspects
+        .iter()
+        .find_map(|suspect| suspect.fault_of_header())
+        .or_else(|| {
+            suspects
+                .iter()
+                .take_while(|_| Instant::now() < deadline)
+                .find_map(|suspect| suspect.fault(deadline))
+        })
+        .or_else(|| {
+            suspects
+                .iter()
+                .take_while(|_| ragged && Instant::now() < deadline)
+                .find_map(|suspect| suspect.cut_in_quotes(deadline))
+        })
 }
 
 impl Suspect {
