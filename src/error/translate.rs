@@ -21,6 +21,16 @@ use crate::suggest::nearest;
 
 /// Peels `error` to one message; `sql` is the text that spans refer to.
 pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
+    match peel(error, sql) {
+        // The limit on spilling is reported as text, through any of the layers.
+        Error::Execution { message } if message.contains("max_temp_directory_size") => {
+            Error::Resources { message }
+        }
+        other => other,
+    }
+}
+
+fn peel(error: &DataFusionError, sql: Option<&str>) -> Error {
     match error {
         DataFusionError::Context(_, inner) => translate(inner, sql),
         DataFusionError::Shared(inner) => translate(inner, sql),
@@ -40,9 +50,6 @@ pub(crate) fn translate(error: &DataFusionError, sql: Option<&str>) -> Error {
         DataFusionError::SchemaError(inner, _) => Error::plan(schema_message(inner)),
         DataFusionError::Plan(message) => Error::plan(plan_message(message)),
         DataFusionError::Configuration(message) => Error::Setting { message: tidy(message) },
-        DataFusionError::Execution(message) if message.contains("max_temp_directory_size") => {
-            Error::Resources { message: tidy(message) }
-        }
         DataFusionError::Execution(message) | DataFusionError::Substrait(message) => {
             Error::Execution { message: tidy(message) }
         }
