@@ -1,7 +1,8 @@
 //! Random loops over random batches: compiled code against the interpreter, bit for bit, and the
 //! interpreter against itself on the simplified loop.
 //!
-//! `cargo test` runs some tens of thousands of cases; with `FUSELINE_NIGHTLY` set it is a million.
+//! `cargo test` runs some tens of thousands of cases; with `FUSELINE_NIGHTLY` set it is a million, and
+//! with `FUSELINE_CASES=N` it is N from the first seed that `cargo test` does not reach.
 //! A failure names the case's seed and shows it shrunk, as a golden file would have it;
 //! `FUSELINE_SEED=N` runs that case alone, and `FUSELINE_FAILURES=N` goes on until N cases failed.
 
@@ -22,6 +23,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 fn seeds(usual: usize, nightly: usize) -> std::ops::Range<usize> {
     if let Some(seed) = std::env::var("FUSELINE_SEED").ok().and_then(|s| s.parse().ok()) {
         return seed..seed + 1;
+    }
+    if let Some(cases) = std::env::var("FUSELINE_CASES").ok().and_then(|s| s.parse::<usize>().ok()) {
+        return usual..usual + cases;
     }
     0..if std::env::var_os("FUSELINE_NIGHTLY").is_some() { nightly } else { usual }
 }

@@ -419,23 +419,10 @@ impl<'l> Emitter<'_, 'l> {
     // ---- filters ------------------------------------------------------------------------------
 
     fn emit_filter(&mut self, predicate: ValueId, carry: &[(ValueId, Need)]) -> Result<(), CompileError> {
-        if let Some(lit) = constant(self.lp, predicate) {
-            if *lit != Lit::Bool(true) {
-                // Nothing passes; what follows is emitted all the same, and never reached.
-                let go_on = self.b.create_block();
-                let never = self.b.ins().iconst(types::I8, 0);
-                self.b.ins().brif(never, go_on, &[], self.next_chunk, &[]);
-                self.b.switch_to_block(go_on);
-                self.b.seal_block(go_on);
-            }
-            for (v, need) in carry {
-                self.ensure(*v, *need)?;
-            }
-            return Ok(());
-        }
-        let mask = match self.mask {
-            Some(mask) => mask,
-            None => self.mask_in_memory(predicate)?,
+        let mask = match (constant(self.lp, predicate), self.mask) {
+            (Some(lit), _) => self.constant_mask(*lit == Lit::Bool(true))?,
+            (None, Some(mask)) => mask,
+            (None, None) => self.mask_in_memory(predicate)?,
         };
         let counted = self.call("rt_count_bits", &[mask, self.n])?;
         let kept = counted.unwrap_or(self.n);
@@ -509,6 +496,17 @@ impl<'l> Emitter<'_, 'l> {
         }
         self.n = kept;
         Ok(())
+    }
+
+    /// A mask of all rows or of none. The optimizer leaves such filters to nobody, so it need not be
+    /// quick.
+    fn constant_mask(&mut self, all: bool) -> Result<Value, CompileError> {
+        let buffer = self.buffer(Ty::Bool);
+        let zero = self.b.ins().iconst(types::I64, 0);
+        let rows = if all { self.n } else { zero };
+        self.call("rt_andnot_bits", &[buffer, buffer, self.n, buffer])?;
+        self.call("rt_fill_ones", &[buffer, zero, rows])?;
+        Ok(buffer)
     }
 
     /// The mask of a predicate that no lane loop computed.

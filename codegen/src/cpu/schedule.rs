@@ -192,6 +192,8 @@ pub(super) fn schedule(lp: &Loop) -> Result<Schedule, CompileError> {
     for step in &lp.steps {
         let at = lists.len() - 1;
         match step {
+            // Row numbers are those before any filter.
+            Step::Let(v) if used[v.index()] && lp.value(*v).op == Op::RowIndex => lists[0].0.push(*v),
             Step::Let(v) if used[v.index()] && !is_free(lp, *v) => lists[at].0.push(*v),
             Step::Let(_) => {}
             Step::Filter(v) => {

@@ -324,11 +324,14 @@ impl Scalars<'_, '_, '_> {
             counts = self.and_opt(counts, value.valid);
             let at = self.e.aggs[*a].count;
             let count = &mut self.e.counts.0[at];
-            if !std::mem::replace(&mut count.fed, true)
-                && let Some(one) = counts
-            {
+            // Counts of all rows are fed by now; without a condition this one is a value that is
+            // declared nullable but never null.
+            if !std::mem::replace(&mut count.fed, true) {
                 let var = count.scalar;
-                let one = self.e.b.ins().uextend(types::I64, one);
+                let one = match counts {
+                    Some(one) => self.e.b.ins().uextend(types::I64, one),
+                    None => self.e.b.ins().iconst(types::I64, 1),
+                };
                 let before = self.e.b.use_var(var);
                 let after = self.e.b.ins().iadd(before, one);
                 self.e.b.def_var(var, after);

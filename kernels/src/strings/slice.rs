@@ -93,8 +93,8 @@ unsafe fn substr(
             let string = &*a.add(i);
             let bytes = string.bytes();
             let from = *start.add(i);
-            let count = if count.is_null() { i64::MAX } else { *count.add(i) };
-            if count < 0 || from == i64::MIN {
+            let count = if count.is_null() { None } else { Some(*count.add(i)) };
+            if count.is_some_and(|c| c < 0) || from == i64::MIN {
                 if status == 0 && bit_or_all(active, i) {
                     status = i as i64 + 1;
                 }
@@ -103,7 +103,7 @@ unsafe fn substr(
             }
             let from = from - 1;
             // In code points; a string never has more than its bytes.
-            let to = from.saturating_add(count).clamp(0, bytes.len() as i64) as usize;
+            let to = count.map_or(i64::MAX, |c| from.saturating_add(c)).clamp(0, bytes.len() as i64) as usize;
             let from = from.clamp(0, bytes.len() as i64) as usize;
             let first = byte_of_char(bytes, from);
             let last = first + byte_of_char(&bytes[first..], to.saturating_sub(from));
