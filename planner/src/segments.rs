@@ -356,7 +356,7 @@ impl Cutter {
         let (leaving, of_loop) = self.crossing(s, entering);
         let mut emits = vec![];
         for carried in &leaving[..of_loop] {
-            emits.push(self.emit(carried, has_filter, entering, &new_id, &mut ir, &mut inputs)?);
+            emits.push(self.emit(carried, (has_filter, false), entering, &new_id, &mut ir, &mut inputs)?);
         }
         let calls = self.calls_at(s, &leaving[..of_loop])?;
         let (loop_, origin) = ir.finish(Sink::Emit(emits));
@@ -418,7 +418,7 @@ impl Cutter {
                         None => Arc::new(Field::new(
                             name,
                             if data_type.is_null() { natural(inst.ty) } else { data_type.clone() },
-                            inst.nullable,
+                            true,
                         )),
                     }
                 }
@@ -509,7 +509,14 @@ impl Cutter {
                 let mut emits = vec![];
                 for (col, field) in cols.iter().zip(schema.fields()) {
                     let carried = Carried { col: col.clone(), field: field.clone() };
-                    emits.push(self.emit(&carried, has_filter, entering, &new_id, &mut ir, &mut inputs)?);
+                    emits.push(self.emit(
+                        &carried,
+                        (has_filter, true),
+                        entering,
+                        &new_id,
+                        &mut ir,
+                        &mut inputs,
+                    )?);
                 }
                 (Sink::Emit(emits), schema.clone())
             }
@@ -532,7 +539,7 @@ impl Cutter {
     fn emit(
         &self,
         carried: &Carried,
-        has_filter: bool,
+        (has_filter, is_last): (bool, bool),
         entering: &[Carried],
         new_id: &[Option<ValueId>],
         ir: &mut LoopBuilder,
@@ -542,7 +549,10 @@ impl Cutter {
             && let Some(value) = new_id[id.index()]
         {
             let data_type = carried.field.data_type().clone();
-            return Ok(Emit::Value { value, data_type, nullable: ir.nullable(value) });
+            // What an instruction gives where its `under` does not hold is not specified, not even
+            // whether it is null; a call that counts under the same condition may take it.
+            let nullable = ir.nullable(value) || !is_last;
+            return Ok(Emit::Value { value, data_type, nullable });
         }
         let column = position(entering, &carried.col)?;
         let field = &entering[column].field;

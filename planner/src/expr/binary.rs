@@ -166,8 +166,10 @@ impl StageBuilder {
         let max_scale = i16::from(DECIMAL128_MAX_SCALE);
         match op {
             Operator::Plus | Operator::Minus | Operator::Modulo => {
-                let l = self.scale_up(l, scale, cx)?;
-                let r = self.scale_up(r, scale, cx)?;
+                // Arrow scales a value only where both are there.
+                let (beside_l, beside_r) = (self.beside(r.value, cx)?, self.beside(l.value, cx)?);
+                let l = self.scale_up(l, scale, beside_l)?;
+                let r = self.scale_up(r, scale, beside_r)?;
                 let overflow = overflow(l.digits.max(r.digits) + 1);
                 self.op(plain(op, overflow)?, &[l.value, r.value], cx)
             }
@@ -185,6 +187,15 @@ impl StageBuilder {
             }
             other => Err(format!("no loop computes this decimal operation {other}")),
         }
+    }
+
+    /// Where the other operand is valid.
+    fn beside(&mut self, other: ValueId, cx: Ctx) -> Native<Ctx> {
+        if !self.ir.nullable(other) {
+            return Ok(cx);
+        }
+        let valid = self.total(Op::IsValid, &[other])?;
+        self.narrow(cx, valid)
     }
 
     fn scale_up(&mut self, d: Decimal, scale: i8, cx: Ctx) -> Native<Decimal> {

@@ -468,6 +468,7 @@ fn errors_are_lazy() {
         "CASE WHEN i32 = 0 THEN 0 WHEN 10 / i32 > 1 THEN 1 ELSE 100 / i32 END",
         "CASE i32 WHEN 0 THEN 0 ELSE 10 / i32 END",
         "f64 >= 0 AND sqrt(f64) > 1",
+        "CASE WHEN i32 > 0 THEN TRY_CAST(substr(s, 1, CAST(i32 AS BIGINT)) AS INT) ELSE 0 END",
     ];
     let eager = ["10 / i32", "i32 > 0 AND 10 / (i32 - 1) > 0", "i32 = 5 OR 10 / i32 > 1", "sqrt(f64)"];
     let failures: Vec<String> = block_on(async {
