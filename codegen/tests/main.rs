@@ -3,4 +3,5 @@
 
 mod differential;
 mod golden;
+mod malformed;
 mod support;
