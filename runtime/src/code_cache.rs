@@ -148,7 +148,7 @@ mod tests {
 
     fn add(n: i64) -> Arc<Loop> {
         let text = format!(
-            "loop {{\n  input 0: i64? as Int64\n  v0 = input 0\n  v1 = const i64 {n}\n  \
+            "loop {{\n  input 0: i64? as Int64\n  v0 = input 0\n  v1: i64 = const {n}\n  \
              v2 = add v0, v1\n  emit v2 as Int64?\n}}"
         );
         Arc::new(text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
