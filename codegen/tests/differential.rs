@@ -35,7 +35,7 @@ fn random_case(seed: usize) -> Case {
     let can_fail = r.percent(40);
     let source = random_loop(r, can_fail);
     let rows = batches::row_count(r);
-    let range = if r.percent(if can_fail { 30 } else { 60 }) { Range::Wild } else { Range::Tame };
+    let range = if r.percent(if can_fail { 40 } else { 60 }) { Range::Wild } else { Range::Tame };
     let inputs: Vec<ArrayRef> =
         source.inputs.iter().map(|i| batches::column(r, &i.data_type, i.nullable, rows, range)).collect();
     let row_base = if r.percent(70) { 0 } else { r.between(-5, 1 << 40) };

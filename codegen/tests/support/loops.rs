@@ -78,12 +78,13 @@ const PATTERNS: [&str; 14] =
 
 /// A loop and the columns it was made for.
 pub fn random_loop(r: &mut Random, can_fail: bool) -> Loop {
-    let mut g = Grower { b: LoopBuilder::new(), pool: vec![], scope: None, can_fail, r };
+    let mut g = Grower { b: LoopBuilder::new(), pool: vec![], inputs: 0, scope: None, can_fail, r };
     for i in 0..1 + g.r.below(4) {
         let data_type = batches::data_type(g.r);
         let nullable = g.r.percent(60);
         let v = g.b.input(&format!("c{i}"), &data_type, nullable).expect("a representable type");
         g.pool.push(v);
+        g.inputs += 1;
     }
     for _ in 0..1 + g.r.below(5) {
         let ty = g.r.pick(&Ty::ALL);
@@ -103,6 +104,7 @@ struct Grower<'r> {
     b: LoopBuilder,
     /// Values that may be used here; those of the scope come last.
     pool: Vec<ValueId>,
+    inputs: usize,
     /// The condition of the CASE arm being grown.
     scope: Option<ValueId>,
     can_fail: bool,
@@ -126,7 +128,24 @@ impl Grower<'_> {
         if !known.is_empty() && self.r.percent(if depth == 0 { 90 } else { 60 }) {
             return self.r.pick(&known);
         }
-        if depth == 0 || self.r.percent(25) { self.constant(ty) } else { self.compute(ty, depth - 1) }
+        match self.r.below(if depth == 0 { 40 } else { 100 }) {
+            0..12 => self.constant(ty),
+            12..40 => self.column(ty),
+            _ => self.compute(ty, depth - 1),
+        }
+    }
+
+    /// A new column of the type, unless there are many.
+    fn column(&mut self, ty: Ty) -> ValueId {
+        if self.inputs >= 8 {
+            return self.constant(ty);
+        }
+        let data_type = self.input_type(ty);
+        let (name, nullable) = (format!("c{}", self.inputs), self.r.percent(50));
+        self.inputs += 1;
+        let v = self.b.input(&name, &data_type, nullable).expect("a representable type");
+        self.pool.push(v);
+        v
     }
 
     /// A new value of the type.
@@ -249,7 +268,8 @@ impl Grower<'_> {
     }
 
     fn integer(&mut self, ty: Ty, depth: usize) -> ValueId {
-        match self.r.below(16) {
+        // Two types have operations of their own; they get room for them.
+        match self.r.below(if matches!(ty, Ty::I32 | Ty::I64) { 24 } else { 16 }) {
             0..6 => self.arithmetic(ty, depth),
             6..8 => {
                 let op = self.r.pick(&[Op::BitAnd, Op::BitOr, Op::BitXor, Op::Shl, Op::Shr]);
@@ -261,7 +281,7 @@ impl Grower<'_> {
                 let (scale, fail) = (self.r.between(-2, 6) as i8, self.on_fail());
                 self.inst(Op::DecToInt { scale, to: ty, fail }, &[a])
             }
-            9..13 if ty == Ty::I32 => match self.r.below(5) {
+            9..13 | 16.. if ty == Ty::I32 => match self.r.below(5) {
                 0 => {
                     let (a, bound) = (self.value(Ty::Str, depth), self.r.pick(&[Bound::Chars, Bound::Bytes]));
                     self.inst(Op::StrLen(bound), &[a])
@@ -277,11 +297,11 @@ impl Grower<'_> {
                     self.inst(Op::DatePart { part, unit }, &[a])
                 }
             },
-            9 | 10 if ty == Ty::I64 => {
+            9 | 10 | 17.. if ty == Ty::I64 => {
                 let unit = self.r.pick(&TICKS);
                 self.date_trunc(unit, depth)
             }
-            11 if ty == Ty::I64 => self.inst(Op::RowIndex, &[]),
+            11 | 16 if ty == Ty::I64 => self.inst(Op::RowIndex, &[]),
             _ => self.cast(ty, depth),
         }
     }
@@ -416,6 +436,28 @@ impl Grower<'_> {
         }
         let count = if wild { self.value(Ty::I64, depth) } else { bounded(self, 0) };
         self.inst(Op::Substr, &[a, start, count])
+    }
+
+    fn input_type(&mut self, ty: Ty) -> DataType {
+        match ty {
+            Ty::Str if self.r.percent(30) => {
+                let key = self.r.pick(&[DataType::Int8, DataType::Int32, DataType::UInt16]);
+                DataType::Dictionary(Box::new(key), Box::new(batches::string_type(self.r)))
+            }
+            Ty::Bool
+            | Ty::I8
+            | Ty::I16
+            | Ty::I32
+            | Ty::I64
+            | Ty::I128
+            | Ty::U8
+            | Ty::U16
+            | Ty::U32
+            | Ty::U64
+            | Ty::F32
+            | Ty::F64
+            | Ty::Str => self.output_type(ty),
+        }
     }
 
     fn output_type(&mut self, ty: Ty) -> DataType {
