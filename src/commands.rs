@@ -15,9 +15,9 @@ use datafusion::physical_plan::collect_partitioned;
 use futures::FutureExt;
 use parking_lot::Mutex;
 
-use crate::error::{Error, Result, translate};
+use crate::error::{Error, Result, panic_text, translate};
 use crate::files::diagnose;
-use crate::query::{RunningPlan, explain, from_panic};
+use crate::query::{RunningPlan, explain};
 use crate::session::{Session, optimize, plan_physical, setting_error};
 
 impl Session {
@@ -31,7 +31,7 @@ impl Session {
         let run = AssertUnwindSafe(self.dispatch(plan, sql, running)).catch_unwind();
         let result = match run.await {
             Ok(result) => result,
-            Err(panic) => Err(from_panic(panic.as_ref())),
+            Err(panic) => Err(Error::Internal { message: panic_text(panic.as_ref()) }),
         };
         // Plans keep the tables they read alive, also one that has just been dropped.
         self.inner.plans.clear();

@@ -159,6 +159,15 @@ impl From<Error> for DataFusionError {
     }
 }
 
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into())
+}
+
 /// The snippet for a place in `sql`: its line and carets under `[column, end)` (at least one).
 ///
 /// Long lines are cut around the place, and tabs become single spaces so that the carets stay below

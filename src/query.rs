@@ -24,7 +24,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use crate::copy::CopyTarget;
-use crate::error::{Error, Result, is_about_data, translate};
+use crate::error::{Error, Result, is_about_data, panic_text, translate};
 use crate::files::diagnose;
 use crate::local_store::WriteFailures;
 use crate::progress::{Progress, Snapshot};
@@ -183,7 +183,7 @@ impl Query {
         let batches = match std::panic::catch_unwind(start) {
             Ok(Ok(batches)) => batches,
             Ok(Err(error)) => return Err(translate(&error, Some(&self.sql))),
-            Err(panic) => return Err(from_panic(panic.as_ref())),
+            Err(panic) => return Err(Error::Internal { message: panic_text(panic.as_ref()) }),
         };
         Ok(Running { batches, plan, sql: Arc::clone(&self.sql) })
     }
@@ -203,7 +203,10 @@ impl Running {
             let mut running = state?;
             match running.next().await {
                 Some(Ok(batch)) => Some((Ok(batch), Some(running))),
-                Some(Err(Failure::Panic(error))) => Some((Err(error.into()), None)),
+                Some(Err(Failure::Panic(said))) => {
+                    let error = explain_panic(said, &running.plan, &running.sql).await;
+                    Some((Err(error.into()), None))
+                }
                 Some(Err(Failure::Error(error))) => {
                     let error = explain(&error, &running.plan, &running.sql).await;
                     Some((Err(error.into()), None))
@@ -218,14 +221,15 @@ impl Running {
             Ok(Some(Ok(batch))) => Some(Ok(batch)),
             Ok(Some(Err(error))) => Some(Err(Failure::Error(error))),
             Ok(None) => None,
-            Err(panic) => Some(Err(Failure::Panic(from_panic(panic.as_ref())))),
+            Err(panic) => Some(Err(Failure::Panic(panic_text(panic.as_ref())))),
         }
     }
 }
 
 enum Failure {
     Error(DataFusionError),
-    Panic(Error),
+    /// What the panic said.
+    Panic(String),
 }
 
 /// Writes, publishes, and only then gives the row with the count.
@@ -240,7 +244,10 @@ fn copy_stream(
             match running.next().await {
                 Some(Ok(batch)) => counts.push(batch),
                 None => break,
-                Some(Err(Failure::Panic(error))) => return Err(error.into()),
+                Some(Err(Failure::Panic(said))) => {
+                    let error = explain_panic(said, &running.plan, &running.sql).await;
+                    return Err(error.into());
+                }
                 Some(Err(Failure::Error(error))) => {
                     let error = match target.failed_write(&failures) {
                         Some(failed) => failed,
@@ -289,12 +296,12 @@ pub(crate) async fn explain(error: &DataFusionError, plan: &Arc<dyn ExecutionPla
     }
 }
 
-/// What a panic said.
-pub(crate) fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
-    let said = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_string())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".into());
-    Error::Internal { message: said }
+/// A panic for a person: readers panic on some damaged files, so look for one first.
+pub(crate) async fn explain_panic(said: String, plan: &Arc<dyn ExecutionPlan>, sql: &str) -> Error {
+    let suspects = diagnose::suspects(plan, sql);
+    let search = tokio::task::spawn_blocking(move || diagnose::first_fault(&suspects, false));
+    match search.await {
+        Ok(Some(found)) => found,
+        Ok(None) | Err(_) => Error::Internal { message: said },
+    }
 }

@@ -31,12 +31,12 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 
 use crate::copy::{self, CopyTarget};
-use crate::error::{Error, NO_TABLE, Result, translate};
+use crate::error::{Error, NO_TABLE, Result, panic_text, translate};
 use crate::files::FileCatalog;
 use crate::files::pattern::expand_home;
 use crate::local_store::{LocalStore, WriteFailures};
 use crate::plan_cache::{Origin, PlanCache};
-use crate::query::{Query, StatementKind, Work, from_panic};
+use crate::query::{Query, StatementKind, Work};
 use crate::statement;
 use crate::suggest::nearest;
 
@@ -188,7 +188,7 @@ impl Session {
         let planned = AssertUnwindSafe(self.plan_statement(sql)).catch_unwind();
         match planned.await {
             Ok(planned) => planned.map_err(|error| self.suggest(error)),
-            Err(panic) => Err(from_panic(panic.as_ref())),
+            Err(panic) => Err(Error::Internal { message: panic_text(panic.as_ref()) }),
         }
     }
 
@@ -479,6 +479,8 @@ pub(crate) fn setting_error(config: &SessionConfig, key: &str, value: Option<&st
         || key == "datafusion.optimizer.enable_dynamic_filter_pushdown";
     let message = if known {
         match value {
+            // Settings of fuseline say it all themselves.
+            Some(_) if reason.starts_with(key) => reason.to_string(),
             Some(value) => format!("setting '{key}' cannot be '{value}': {reason}"),
             None => format!("setting '{key}': {reason}"),
         }

@@ -94,8 +94,7 @@ impl FuselineOptions {
             }
             "min_rows" => self.min_rows = number(key, value, 0, usize::MAX)?,
             _ => {
-                let known: Vec<String> =
-                    self.entries().into_iter().map(|e| format!("fuseline.{}", e.key)).collect();
+                let known: Vec<String> = self.entries().into_iter().map(|e| e.key).collect();
                 return Err(DataFusionError::Configuration(format!(
                     "there is no setting fuseline.{key}; there are {}",
                     known.join(", ")
@@ -129,7 +128,7 @@ impl ExtensionOptions for FuselineOptions {
 
     fn entries(&self) -> Vec<ConfigEntry> {
         let entry = |key: &str, value: String, description: &'static str| ConfigEntry {
-            key: key.to_owned(),
+            key: format!("{}.{key}", FuselineOptions::PREFIX),
             value: Some(value),
             description,
         };
@@ -222,7 +221,7 @@ mod tests {
     fn every_entry_can_be_set_to_its_own_value() {
         let mut config = config();
         for e in FuselineOptions::default().entries() {
-            config.set(&format!("fuseline.{}", e.key), &e.value.unwrap()).unwrap();
+            config.set(&e.key, &e.value.unwrap()).unwrap();
         }
         assert_eq!(FuselineOptions::of(&config), FuselineOptions::default());
     }

@@ -100,8 +100,9 @@ pub(crate) fn is_about_data(error: &DataFusionError) -> bool {
         | DataFusionError::Substrait(_)
         | DataFusionError::NotImplemented(_)
         | DataFusionError::ResourcesExhausted(_)
-        | DataFusionError::ExecutionJoin(_)
         | DataFusionError::Ffi(_) => false,
+        // Readers panic on some damaged files, some of them on tasks of their own.
+        DataFusionError::ExecutionJoin(inner) => inner.is_panic(),
     }
 }
 

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::csv::ReaderBuilder as CsvReaderBuilder;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
 use datafusion::arrow::json::ReaderBuilder as JsonReaderBuilder;
 use datafusion::arrow::json::reader::infer_json_schema;
 use datafusion::common::DataFusionError;
@@ -29,10 +28,11 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::error::{Error, io_message, translate};
+use crate::error::{Error, io_message, panic_text, translate};
 
+use super::arrow_ipc::IpcReader;
 use super::csv_records::Records;
-use super::format::{FileKind, Format, starts_with};
+use super::format::{FileKind, Format};
 
 /// So long may the search take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -156,7 +156,7 @@ impl Suspect {
     fn guarded(&self, look: impl FnOnce() -> Option<Error>) -> Option<Error> {
         match catch_unwind(AssertUnwindSafe(look)) {
             Ok(found) => found,
-            Err(_) => Some(self.damaged("its reader gave up on it")),
+            Err(panic) => Some(self.damaged(&panic_text(panic.as_ref()))),
         }
     }
 
@@ -187,26 +187,13 @@ impl Suspect {
     }
 
     fn arrow_fault(&self, whole: bool, deadline: Instant) -> Option<Error> {
-        let is_file = match starts_with(&self.path, b"ARROW1") {
-            Ok(is_file) => is_file,
-            Err(e) => return Some(super::unreadable(&self.shown, &e)),
-        };
-        let file = match File::open(&self.path) {
-            Ok(file) => BufReader::new(file),
-            Err(e) => return Some(super::unreadable(&self.shown, &e)),
-        };
-        if is_file {
-            match FileReader::try_new(file, None) {
-                Ok(reader) if whole => self.first_bad(reader, deadline),
-                Ok(_) => None,
-                Err(e) => Some(self.damaged(&plain(e.into()))),
+        match IpcReader::open(&self.path) {
+            Ok(reader) if whole => self.first_bad(reader, deadline),
+            Ok(_) => None,
+            Err(ArrowError::IoError(_, e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
+                Some(super::unreadable(&self.shown, &e))
             }
-        } else {
-            match StreamReader::try_new(file, None) {
-                Ok(reader) if whole => self.first_bad(reader, deadline),
-                Ok(_) => None,
-                Err(e) => Some(self.damaged(&plain(e.into()))),
-            }
+            Err(e) => Some(self.damaged(&plain(e.into()))),
         }
     }
 

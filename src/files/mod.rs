@@ -9,6 +9,7 @@
 //! keeps the tables it made and hands the same one out again while the files on disk are unchanged:
 //! that saves reading schemas, and the plan cache recognizes an unchanged table by its address.
 
+mod arrow_ipc;
 mod csv_records;
 pub(crate) mod diagnose;
 pub(crate) mod format;

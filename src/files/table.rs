@@ -8,6 +8,8 @@
 //! Errors name the file: DataFusion's name none when it cannot make sense of the bytes, so a failed
 //! look at a schema or at statistics is repeated file by file.
 
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -21,11 +23,13 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use futures::FutureExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use crate::error::{Error, Result, is_about_data, translate};
+use crate::error::{Error, Result, is_about_data, panic_text, translate};
 
+use super::arrow_ipc::{IpcReader, MAGIC};
 use super::diagnose::Suspect;
 use super::format::{Format, starts_with};
 use super::pattern::{Listing, Pattern, Stamp};
@@ -143,7 +147,7 @@ impl TableProvider for FileTable {
         })?;
         let now = self.pattern.list()?;
         let scanned = if now.files == self.listing.files {
-            self.inner.scan_with_args(state, args).await
+            caught(self.inner.scan_with_args(state, args)).await
         } else {
             if now.kind != self.listing.kind {
                 return Err(Error::file(
@@ -153,7 +157,7 @@ impl TableProvider for FileTable {
                 .into());
             }
             let table = listing_table(&self.pattern, &now, &self.options, &self.file_schema, session)?;
-            table.scan_with_args(state, args).await
+            caught(table.scan_with_args(state, args)).await
         };
         scanned.map_err(|error| self.blame(error, session))
     }
@@ -176,13 +180,45 @@ async fn infer_schema(
             .map_err(|e| translate(&DataFusionError::ObjectStore(Box::new(e)), None))?;
         metas.push((meta, file));
     }
-    let objects: Vec<ObjectMeta> = metas.iter().map(|(meta, _)| meta.clone()).collect();
-    match format.infer_schema(state, &store, &objects).await {
+    match schema_of(listing.kind.format, format, state, &store, &metas).await {
         Ok(schema) if schema.fields().is_empty() => {
             Err(Error::file(pattern.shown(), "no columns found; the file seems to be empty"))
         }
         Ok(schema) => Ok(schema),
         Err(error) => Err(blame_schema(pattern, listing, format, state, &store, &metas, error).await),
+    }
+}
+
+async fn schema_of(
+    kind: Format,
+    format: &dyn FileFormat,
+    state: &SessionState,
+    store: &Arc<dyn ObjectStore>,
+    metas: &[(ObjectMeta, &Stamp)],
+) -> DataFusionResult<SchemaRef> {
+    match kind {
+        Format::Arrow => arrow_schema(metas),
+        Format::Parquet | Format::Csv | Format::Tsv | Format::Json => {
+            let objects: Vec<ObjectMeta> = metas.iter().map(|(meta, _)| meta.clone()).collect();
+            caught(format.infer_schema(state, store, &objects)).await
+        }
+    }
+}
+
+/// The columns of Arrow files, see `arrow_ipc` for why not by DataFusion.
+fn arrow_schema(metas: &[(ObjectMeta, &Stamp)]) -> DataFusionResult<SchemaRef> {
+    let mut schemas = Vec::with_capacity(metas.len());
+    for (_, file) in metas {
+        schemas.push(IpcReader::open(&file.path)?.schema().as_ref().clone());
+    }
+    Ok(Arc::new(Schema::try_merge(schemas)?))
+}
+
+/// The result of a reader, whose panic on damaged bytes counts as an error about them.
+async fn caught<T>(reading: impl Future<Output = DataFusionResult<T>>) -> DataFusionResult<T> {
+    match AssertUnwindSafe(reading).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(DataFusionError::IoError(io::Error::other(panic_text(panic.as_ref())))),
     }
 }
 
@@ -197,9 +233,11 @@ async fn blame_schema(
     error: DataFusionError,
 ) -> Error {
     let mut merged: Option<Schema> = None;
-    for (meta, file) in metas {
+    for one in metas {
+        let file = one.1;
         let shown = pattern.show(&file.path);
-        match format.infer_schema(state, store, std::slice::from_ref(meta)).await {
+        let alone = std::slice::from_ref(one);
+        match schema_of(listing.kind.format, format, state, store, alone).await {
             Ok(schema) => {
                 let schema = schema.as_ref().clone();
                 match merged.take() {
@@ -322,7 +360,7 @@ fn check_arrow_kinds(pattern: &Pattern, listing: &Listing) -> Result<()> {
     let mut first = None;
     for file in listing.files.iter().filter(|file| file.len > 0) {
         let shown = pattern.show(&file.path);
-        let is_file = starts_with(&file.path, b"ARROW1").map_err(|e| super::unreadable(&shown, &e))?;
+        let is_file = starts_with(&file.path, MAGIC).map_err(|e| super::unreadable(&shown, &e))?;
         if *first.get_or_insert(is_file) != is_file {
             return Err(Error::file(
                 shown,
