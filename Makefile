@@ -62,7 +62,8 @@ test-python: wheel
 
 wheel: $(BUILD)/maturin/bin/maturin
 	rm -rf $(BUILD)/wheels
-	$(BUILD)/maturin/bin/maturin build --release --locked --out $(BUILD)/wheels
+	$(BUILD)/maturin/bin/maturin build --release --locked -i $(BUILD)/maturin/bin/python \
+	    --out $(BUILD)/wheels
 
 $(BUILD)/maturin/bin/maturin:
 	mkdir -p $(BUILD)
