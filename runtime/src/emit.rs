@@ -42,6 +42,8 @@ pub struct EmitStream {
     schema: SchemaRef,
     /// `None` when the partition is finished, so that what it held is released at once.
     source: Option<MorselStream>,
+    /// Rows that were read but did not fit into the memory that the pool gave.
+    held: Option<MorselRows>,
     /// Present where a filter may leave small batches.
     coalescer: Option<LimitedBatchCoalescer>,
     skip: usize,
@@ -70,6 +72,7 @@ impl EmitStream {
             program: parts.program,
             schema: parts.schema,
             source: Some(parts.source),
+            held: None,
             skip: parts.limit.skip,
             left: parts.limit.fetch,
             next_rows,
@@ -81,6 +84,7 @@ impl EmitStream {
 
     fn finish(&mut self) -> Result<()> {
         self.source = None;
+        self.held = None;
         self.memory.free();
         match &mut self.coalescer {
             Some(c) => c.finish(),
@@ -128,17 +132,27 @@ impl EmitStream {
                 return Poll::Ready(None);
             };
             let turn = ready!(tokio::task::coop::poll_proceed(cx));
-            let rows = match self.memory.reserve(self.next_rows) {
-                Ok(rows) => rows,
-                Err(e) => return self.fail(e),
+            let read = match self.held.take() {
+                Some(held) => held,
+                None => match ready!(source.poll_next(cx, self.next_rows)) {
+                    Some(Ok(morsel)) => morsel,
+                    Some(Err(e)) => return self.fail(e),
+                    None => {
+                        self.finish()?;
+                        continue;
+                    }
+                },
             };
-            let morsel = match ready!(source.poll_next(cx, rows)) {
-                Some(Ok(morsel)) => morsel,
-                Some(Err(e)) => return self.fail(e),
-                None => {
-                    self.finish()?;
-                    continue;
+            let morsel = match self.memory.reserve(read.batch.num_rows()) {
+                Ok(rows) => {
+                    if rows < read.batch.num_rows() {
+                        self.most_rows = rows;
+                    }
+                    let (morsel, rest) = read.split(rows);
+                    self.held = rest;
+                    morsel
                 }
+                Err(e) => return self.fail(e),
             };
             turn.made_progress();
             self.next_rows = (self.next_rows * 2).min(self.most_rows);
@@ -165,6 +179,7 @@ impl EmitStream {
     /// Ends the stream with an error; rows gathered so far are dropped.
     fn fail(&mut self, e: datafusion::common::DataFusionError) -> Poll<Option<Result<RecordBatch>>> {
         self.source = None;
+        self.held = None;
         self.coalescer = None;
         self.memory.free();
         Poll::Ready(Some(Err(e)))

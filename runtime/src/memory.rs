@@ -1,8 +1,8 @@
 //! The memory of a stage: how much a morsel may need, and asking the pool for it.
 //!
 //! A stage holds one morsel's outputs at a time, per partition. The estimate is made from the types
-//! before the morsel runs; where the pool refuses it, the morsel is made smaller, down to one
-//! chunk, before the query fails.
+//! before the morsel runs; where the pool refuses it, the morsel is cut down to one chunk before
+//! the query fails.
 
 use crate::program::Program;
 use arrow::datatypes::DataType;
@@ -45,16 +45,15 @@ impl StageMemory {
     /// # Errors
     /// `ResourcesExhausted` when there is not enough for a chunk.
     pub fn reserve(&self, rows: usize) -> Result<usize> {
-        let mut rows = rows;
-        loop {
-            let bytes = self.scratch.saturating_add(self.bytes_per_row.saturating_mul(rows));
-            match self.reservation.try_resize(bytes) {
-                Ok(()) => return Ok(rows),
-                Err(DataFusionError::ResourcesExhausted(_)) if rows > CHUNK => {
-                    rows = (rows / 2).max(CHUNK);
-                }
-                Err(e) => return Err(e),
+        let asked = |rows: usize| self.scratch.saturating_add(self.bytes_per_row.saturating_mul(rows));
+        match self.reservation.try_resize(asked(rows)) {
+            Ok(()) => Ok(rows),
+            // The least at once, not half of it: whoever takes all that is left starves the others.
+            Err(DataFusionError::ResourcesExhausted(_)) if rows > CHUNK => {
+                self.reservation.try_resize(asked(CHUNK))?;
+                Ok(CHUNK)
             }
+            Err(e) => Err(e),
         }
     }
 

@@ -13,7 +13,6 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::datasource::sink::DataSinkExec;
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -147,7 +146,6 @@ fn hands_on(plan: &dyn ExecutionPlan) -> bool {
         || plan.is::<CooperativeExec>()
         || plan.is::<UnionExec>()
         || plan.is::<AnalyzeExec>()
-        || plan.is::<DataSinkExec>()
 }
 
 /// The number of rows that enter a stage, where it is known for sure.

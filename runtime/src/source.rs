@@ -32,6 +32,19 @@ pub struct MorselRows {
     pub row_base: i64,
 }
 
+impl MorselRows {
+    /// The first `rows` rows, and the others if there are any.
+    pub fn split(self, rows: usize) -> (MorselRows, Option<MorselRows>) {
+        let all = self.batch.num_rows();
+        if rows >= all {
+            return (self, None);
+        }
+        let rest = self.batch.slice(rows, all - rows);
+        let first = MorselRows { batch: self.batch.slice(0, rows), row_base: self.row_base };
+        (first, Some(MorselRows { batch: rest, row_base: self.row_base + rows as i64 }))
+    }
+}
+
 /// Consecutive rows of one batch of a table in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
