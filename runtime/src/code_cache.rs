@@ -18,7 +18,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Loops kept. Each takes a few pages of code and its IR, some 20 kB.
-const CAPACITY: usize = 256;
+const CAPACITY: usize = 128;
 
 /// A loop in executable form, and what making it took.
 #[derive(Clone)]
