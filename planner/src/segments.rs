@@ -549,8 +549,6 @@ impl Cutter {
             && let Some(value) = new_id[id.index()]
         {
             let data_type = carried.field.data_type().clone();
-            // What an instruction gives where its `under` does not hold is not specified, not even
-            // whether it is null; a call that counts under the same condition may take it.
             let nullable = ir.nullable(value) || !is_last;
             return Ok(Emit::Value { value, data_type, nullable });
         }

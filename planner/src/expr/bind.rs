@@ -14,6 +14,8 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{HigherOrderFunctionExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
+use fuseline_codegen::ir::{Lit, Op, ValueId};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl StageBuilder {
@@ -77,12 +79,33 @@ impl StageBuilder {
             && can_emit(&data_type)
             && let Ok(id) = self.native(expr, scope, cx)
         {
+            let id = self.masked(id, cx)?;
             let name = sql(expr);
             return Ok(argument(Col::Value { id, data_type }, &name, args));
         }
         let children =
             expr.children().into_iter().map(|c| self.bind(c, scope, cx, args)).collect::<Native<Vec<_>>>()?;
         with_children(expr, children)
+    }
+
+    /// A value for a call that counts under the same condition. Where the condition does not hold,
+    /// an instruction that carries it has no defined result; no such value leaves a loop.
+    fn masked(&mut self, id: ValueId, cx: Ctx) -> Native<ValueId> {
+        let Some(under) = cx.under else { return Ok(id) };
+        let mut seen = HashSet::new();
+        let mut todo = vec![id];
+        while let Some(v) = todo.pop() {
+            if !seen.insert(v) {
+                continue;
+            }
+            let inst = self.ir.value(v);
+            if inst.under.is_some() {
+                let null = self.ir.lit(Lit::Null(self.ir.ty(id)));
+                return self.total(Op::Select, &[under, id, null]);
+            }
+            todo.extend(inst.args.iter().copied());
+        }
+        Ok(id)
     }
 }
 

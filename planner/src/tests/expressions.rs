@@ -278,6 +278,8 @@ fn casts() {
             "CAST(f64_edge AS FLOAT)",
             "CAST(f32 AS DOUBLE)",
             "CAST(b AS INT)",
+            "TRY_CAST(NULL AS DECIMAL(38,4)) + CAST(i64 AS DECIMAL(38,0))",
+            "CASE WHEN b THEN CAST(d AS DECIMAL(38,4)) END + CAST(99999999999999999999999999999999999998 AS DECIMAL(38,0))",
             "CAST(b AS DOUBLE)",
             "CAST(i32 AS BOOLEAN)",
             "CAST(f64 AS BOOLEAN)",

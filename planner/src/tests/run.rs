@@ -1,12 +1,16 @@
-//! Runs a stage on the interpreter, one morsel per batch, and compares results.
+//! Runs a stage, one morsel per batch, each loop on the interpreter and compiled, and compares
+//! results.
 
 use crate::stage::{Segment, Source, Stage, StageSink};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
 use datafusion::common::ScalarValue;
-use fuseline_codegen::ir::{AggState, Emit, Sink, interp};
-use fuseline_codegen::run::Morsel;
+use fuseline_codegen::cpu::{self, CompileOptions, CompiledLoop};
+use fuseline_codegen::ir::{AggState, AggValue, Emit, Loop, Sink, interp};
+use fuseline_codegen::run::{LoopOutput, Morsel, RunLoop};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A batch without a schema; `rows` counts even without columns.
@@ -79,7 +83,7 @@ pub(super) fn run(stage: &Stage, child: &[RecordBatch]) -> Result<RecordBatch, S
 fn pass(segment: &Segment, rows: &Rows, base: i64) -> Result<(Rows, Vec<AggState>), String> {
     let inputs: Vec<ArrayRef> = segment.inputs.iter().map(|i| rows.columns[*i].clone()).collect();
     let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base };
-    let out = interp::run(&segment.loop_, &morsel).map_err(|e| e.to_string())?;
+    let out = run_loop(&segment.loop_, &morsel)?;
     let mut columns = vec![];
     if let Sink::Emit(emits) = &segment.loop_.sink {
         for (emit, computed) in emits.iter().zip(out.columns) {
@@ -110,6 +114,56 @@ fn pass(segment: &Segment, rows: &Rows, base: i64) -> Result<(Rows, Vec<AggState
         assert_eq!(columns.len(), segment.output.fields().len());
     }
     Ok((Rows { columns, rows: out.rows }, out.aggs))
+}
+
+thread_local! {
+    /// Batches of one query mostly run the same variant.
+    static CODE: RefCell<HashMap<Loop, CompiledLoop>> = RefCell::default();
+}
+
+/// Runs a loop on the interpreter and as compiled code, which must agree bit for bit.
+fn run_loop(source: &Loop, morsel: &Morsel<'_>) -> Result<LoopOutput, String> {
+    let nullable: Vec<bool> = morsel.inputs.iter().map(|a| a.null_count() > 0).collect();
+    let prepared = source.prepared(&nullable);
+    let interpreted = interp::run(&prepared, morsel);
+    let compiled = CODE.with_borrow_mut(|code| -> Result<_, String> {
+        if !code.contains_key(&prepared) {
+            let compiled = cpu::compile(&prepared, &CompileOptions { verify: false });
+            code.insert(prepared.clone(), compiled.map_err(|e| format!("{e}\n{prepared}"))?);
+        }
+        Ok(code[&prepared].run(morsel))
+    })?;
+    match (&interpreted, &compiled) {
+        (Ok(a), Ok(b)) => {
+            let arrays = |o: &LoopOutput| -> Vec<Option<ArrayRef>> { o.columns.clone() };
+            for (i, (x, y)) in arrays(a).iter().zip(&arrays(b)).enumerate() {
+                match (x, y) {
+                    (Some(x), Some(y)) if x.len() == y.len() && (0..x.len()).all(|r| same(x, y, r)) => {}
+                    (None, None) => {}
+                    _ => return Err(format!("column {i}: interpreted {x:?}, compiled {y:?}\n{prepared}")),
+                }
+            }
+            if a.rows != b.rows || a.selection != b.selection || !same_states(&a.aggs, &b.aggs) {
+                return Err(format!("interpreted {a:?}, compiled {b:?}\n{prepared}"));
+            }
+        }
+        (Err(a), Err(b)) if a == b => {}
+        _ => return Err(format!("interpreted {interpreted:?}, compiled {compiled:?}\n{prepared}")),
+    }
+    interpreted.map_err(|e| e.to_string())
+}
+
+fn same_states(a: &[AggState], b: &[AggState]) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(x, y)| {
+            x.count == y.count
+                && match (x.value, y.value) {
+                    (AggValue::Float(x), AggValue::Float(y)) => {
+                        x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan())
+                    }
+                    (x, y) => x == y,
+                }
+        })
 }
 
 fn batch(schema: &Arc<Schema>, rows: Rows) -> Result<RecordBatch, String> {
