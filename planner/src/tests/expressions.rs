@@ -579,10 +579,10 @@ fn through_calls() {
 /// Long and deep expressions neither exhaust the stack nor change their meaning.
 #[test]
 fn long_expressions() {
-    let sum = vec!["k"; 400].join(" + ");
-    let ors: Vec<String> = (0..600).map(|i| format!("i64 = {}", i * 7)).collect();
-    let ands: Vec<String> = (0..600).map(|i| format!("(i64 <> {} OR b)", i * 7)).collect();
-    let list: Vec<String> = (0..3000).map(|i| i.to_string()).collect();
+    let sum = vec!["k"; 150].join(" + ");
+    let ors: Vec<String> = (0..150).map(|i| format!("i64 = {}", i * 7)).collect();
+    let ands: Vec<String> = (0..150).map(|i| format!("(i64 <> {} OR b)", i * 7)).collect();
+    let list: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
     let nested = (0..20).fold("k".to_owned(), |e, i| format!("CASE WHEN i64 > {i} THEN {e} ELSE {i} END"));
     let long = [
         sum,
