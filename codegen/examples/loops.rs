@@ -17,6 +17,9 @@ use std::time::Instant;
 
 const SMALL: usize = 32_768;
 const LARGE: usize = 20_000_000;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MORSEL: usize = 65_536;
 
 /// One comparison: a loop, its columns, and the same thing by hand on raw slices of these columns.

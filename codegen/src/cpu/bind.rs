@@ -20,6 +20,7 @@ use fuseline_kernels::strings::StrRef;
 use fuseline_kernels::strings::builder::{LargeUtf8Builder, Utf8Builder, ViewBuilder};
 use std::any::Any;
 use std::cell::RefCell;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
 /// Rows whose validity can be taken from [`ONES`].
@@ -173,12 +174,35 @@ fn bind_columns(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Columns, EvalE
     Ok(out)
 }
 
+/// Staged outputs take at most this much of a thread's working memory.
+const STAGED_BYTES: usize = 8 << 20;
+/// Values are staged while at most this share of rows passed the filters in the morsel before.
+const STAGED_PERCENT: usize = 60;
+
 /// An output under construction.
 enum Target {
-    Values { data: MutableBuffer, valid: Option<MutableBuffer> },
-    Utf8 { builder: Box<Utf8Builder>, valid: Option<MutableBuffer> },
-    LargeUtf8 { builder: Box<LargeUtf8Builder>, valid: Option<MutableBuffer> },
-    View { builder: Box<ViewBuilder>, valid: Option<MutableBuffer> },
+    Values {
+        data: MutableBuffer,
+        valid: Option<MutableBuffer>,
+    },
+    /// Values of a loop whose filters keep few rows: written to working memory, at this offset from
+    /// the staged outputs' start, and copied to a buffer of the right size at the end.
+    Staged {
+        offset: usize,
+        valid: Option<MutableBuffer>,
+    },
+    Utf8 {
+        builder: Box<Utf8Builder>,
+        valid: Option<MutableBuffer>,
+    },
+    LargeUtf8 {
+        builder: Box<LargeUtf8Builder>,
+        valid: Option<MutableBuffer>,
+    },
+    View {
+        builder: Box<ViewBuilder>,
+        valid: Option<MutableBuffer>,
+    },
 }
 
 fn bitmap(rows: usize) -> MutableBuffer {
@@ -186,7 +210,8 @@ fn bitmap(rows: usize) -> MutableBuffer {
 }
 
 impl Target {
-    fn new(slot: &Slot, rows: usize) -> Target {
+    /// `staged` is the room for staged outputs taken so far, if they are to be staged.
+    fn new(slot: &Slot, rows: usize, staged: Option<&mut usize>) -> Target {
         let valid = slot.nullable.then(|| bitmap(rows));
         match &slot.text {
             Some(DataType::LargeUtf8) => {
@@ -196,22 +221,30 @@ impl Target {
                 Target::View { builder: Box::new(ViewBuilder::with_capacity(rows)), valid }
             }
             Some(_) => Target::Utf8 { builder: Box::new(Utf8Builder::with_capacity(rows, 0)), valid },
-            None => {
-                let data = match slot.ty.width() {
-                    Some(width) => MutableBuffer::new((rows + 2 * GROUP) * width),
-                    None => bitmap(rows),
-                };
-                Target::Values { data, valid }
-            }
+            None => match (slot.ty.width(), staged) {
+                (None, _) => Target::Values { data: bitmap(rows), valid },
+                (Some(width), Some(used)) => {
+                    let offset = *used;
+                    *used += ((rows + 2 * GROUP) * width).next_multiple_of(64);
+                    Target::Staged { offset, valid }
+                }
+                (Some(width), None) => {
+                    Target::Values { data: MutableBuffer::new((rows + 2 * GROUP) * width), valid }
+                }
+            },
         }
     }
 
-    fn reference(&mut self) -> OutputRef {
+    /// `staged` is where staged outputs start.
+    fn reference(&mut self, staged: *mut u8) -> OutputRef {
         let pointer = |valid: &mut Option<MutableBuffer>| {
             valid.as_mut().map_or(std::ptr::null_mut(), |v| v.as_mut_ptr())
         };
         match self {
             Target::Values { data, valid } => OutputRef { data: data.as_mut_ptr(), valid: pointer(valid) },
+            Target::Staged { offset, valid } => {
+                OutputRef { data: staged.wrapping_add(*offset), valid: pointer(valid) }
+            }
             Target::Utf8 { builder, valid } => {
                 OutputRef { data: (&raw mut **builder).cast(), valid: pointer(valid) }
             }
@@ -236,7 +269,9 @@ fn finish_nulls(valid: Option<MutableBuffer>, rows: usize) -> Option<NullBuffer>
     (nulls.null_count() > 0).then_some(nulls)
 }
 
-fn finish(target: Target, slot: &Slot, rows: usize) -> Finished {
+/// # Safety
+/// `staged` is where the loop, which wrote `rows` rows, found staged outputs.
+unsafe fn finish(target: Target, slot: &Slot, rows: usize, staged: *const u8) -> Finished {
     match target {
         Target::Values { mut data, valid } => {
             if let Some(width) = slot.ty.width() {
@@ -247,6 +282,12 @@ fn finish(target: Target, slot: &Slot, rows: usize) -> Finished {
                 }
             }
             Finished { buffers: vec![data.into()], nulls: finish_nulls(valid, rows) }
+        }
+        Target::Staged { offset, valid } => {
+            let bytes = rows * slot.ty.width().unwrap_or(0);
+            // SAFETY: the loop wrote that many bytes there.
+            let written = unsafe { std::slice::from_raw_parts(staged.add(offset), bytes) };
+            Finished { buffers: vec![Buffer::from_slice_ref(written)], nulls: finish_nulls(valid, rows) }
         }
         Target::Utf8 { mut builder, valid } => {
             let (offsets, bytes) = builder.take();
@@ -271,8 +312,13 @@ fn finish(target: Target, slot: &Slot, rows: usize) -> Finished {
 pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopOutput>, EvalError> {
     let columns = bind_columns(lp, morsel)?;
     let outputs: &Outputs = &lp.outputs;
-    let mut targets: Vec<Target> = outputs.slots.iter().map(|s| Target::new(s, morsel.rows)).collect();
-    let mut output_refs: Vec<OutputRef> = targets.iter_mut().map(Target::reference).collect();
+    let mut room = 0;
+    let widths = outputs.slots.iter().filter_map(|s| s.ty.width()).sum::<usize>();
+    let stage = lp.source.has_filter()
+        && lp.pass_percent.load(Ordering::Relaxed) <= STAGED_PERCENT
+        && morsel.rows * widths <= STAGED_BYTES;
+    let mut targets: Vec<Target> =
+        outputs.slots.iter().map(|s| Target::new(s, morsel.rows, stage.then_some(&mut room))).collect();
     let aggs: &[Agg] = match &lp.source.sink {
         Sink::Aggregate(aggs) => aggs,
         Sink::Emit(_) => &[],
@@ -299,7 +345,9 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
         }
     };
     let scratch_size = lp.code.scratch_size.max(tail.scratch_size);
-    let (ok, out_rows) = with_scratch(scratch_size + staging + 64, |scratch| {
+    let run = |scratch: *mut u8| {
+        let staged = scratch.wrapping_add(scratch_size + staging);
+        let mut output_refs: Vec<OutputRef> = targets.iter_mut().map(|t| t.reference(staged)).collect();
         let mut context = LoopContext {
             rows: whole as u64,
             row_base: morsel.row_base,
@@ -330,13 +378,24 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             // multiple of 8 rows.
             ok = unsafe { (tail.memory.entry())(&mut context) } == STATUS_OK;
         }
-        (ok, context.out_rows as usize)
-    });
-    if !ok {
+        if !ok {
+            return None;
+        }
+        let rows = context.out_rows as usize;
+        let finished: Vec<Finished> = std::mem::take(&mut targets)
+            .into_iter()
+            .zip(&outputs.slots)
+            // SAFETY: the loop has just written `rows` rows to these targets.
+            .map(|(t, s)| unsafe { finish(t, s, rows, staged) })
+            .collect();
+        Some((rows, finished))
+    };
+    let Some((out_rows, finished)) = with_scratch(scratch_size + staging + room + 64, run) else {
         return Ok(None);
+    };
+    if morsel.rows > 0 {
+        lp.pass_percent.store(out_rows * 100 / morsel.rows, Ordering::Relaxed);
     }
-    let finished: Vec<Finished> =
-        targets.into_iter().zip(&outputs.slots).map(|(t, s)| finish(t, s, out_rows)).collect();
     let mut out = LoopOutput { rows: out_rows, ..LoopOutput::default() };
     for column in &outputs.columns {
         out.columns.push(make_column(column, &finished, morsel, out_rows));

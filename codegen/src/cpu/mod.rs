@@ -36,6 +36,7 @@ use jit::CodeMemory;
 use outputs::Outputs;
 use schedule::Schedule;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 /// How to compile.
@@ -85,6 +86,8 @@ pub struct CompiledLoop {
     /// morsel first has such rows.
     tail: OnceLock<Option<Code>>,
     stats: CompileStats,
+    /// The share of rows that passed the filters in the last morsel; only a hint for where to put outputs.
+    pass_percent: AtomicUsize,
 }
 
 impl CompiledLoop {
@@ -144,7 +147,15 @@ pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, 
         ir_ops: source.values.len(),
         code_bytes: code.memory.len(),
     };
-    Ok(CompiledLoop { source: source.clone(), schedule, outputs, code, tail: OnceLock::new(), stats })
+    Ok(CompiledLoop {
+        source: source.clone(),
+        schedule,
+        outputs,
+        code,
+        tail: OnceLock::new(),
+        stats,
+        pass_percent: AtomicUsize::new(0),
+    })
 }
 
 fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
