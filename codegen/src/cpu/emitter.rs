@@ -7,6 +7,7 @@
 
 use super::CompileError;
 use super::constants::Constants;
+use super::helpers;
 use super::outputs::Outputs;
 use super::schedule::{Need, Phase, Schedule, is_free};
 use super::sink::{AggVars, Counts};
@@ -61,7 +62,6 @@ pub(super) struct Emitter<'f, 'l> {
     pub scratch_size: usize,
     /// Program positions with the IR value that the code from there on computes, for listings.
     pub notes: Vec<(codegen::ir::Inst, ValueId)>,
-    pending_note: Option<ValueId>,
     pub row_base: Value,
     segment: usize,
     mask: Option<Value>,
@@ -141,7 +141,6 @@ pub(super) fn emit(
         counts: Counts::default(),
         scratch_size: 0,
         notes: Vec::new(),
-        pending_note: None,
         row_base,
         segment: 0,
         mask: None,
@@ -329,7 +328,13 @@ impl<'l> Emitter<'_, 'l> {
                 | Ty::F32
                 | Ty::F64 => {
                     let width = inst.ty.width().unwrap_or(1);
-                    self.column_at(index, offset_of!(ColumnRef, data), width)
+                    let at = self.column_at(index, offset_of!(ColumnRef, data), width);
+                    let bytes = (CHUNK * width) as i64;
+                    let next = self.b.ins().iadd_imm_u(at, bytes);
+                    let bytes = self.b.ins().iconst(types::I64, bytes);
+                    let ask = helpers::helper_prefetch();
+                    self.call_at(ask.address as *const u8, ask.params, ask.ret, &[next, bytes]);
+                    at
                 }
             };
             self.mem[v.index()].data = Some(at);
@@ -406,9 +411,6 @@ impl<'l> Emitter<'_, 'l> {
 
     /// Remembers that the code from here on computes this value.
     pub(super) fn note(&mut self, v: ValueId) {
-        if let Some(before) = self.pending_note.replace(v) {
-            let _ = before;
-        }
         if let Some(block) = self.b.current_block()
             && let Some(inst) = self.b.func.layout.last_inst(block)
         {

@@ -12,9 +12,7 @@ use super::schedule::{Need, Phase};
 use crate::ir::{GROUP, Lit, Ty, ValueId};
 use cranelift::codegen::ir::ConstantData;
 use cranelift::prelude::*;
-use fuseline_kernels::abi::{LIVE_MASKS, LiveMasks};
 use std::collections::HashMap;
-use std::mem::offset_of;
 
 /// The lanes of one value for a group: 1, 2 or 4 vectors of one type. Also holds a scalar as "one".
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +104,7 @@ pub(super) struct Lanes<'a, 'f, 'l> {
     /// The group's first row in the chunk.
     pub row: Value,
     byte: Option<Value>,
-    live_masks: Option<Value>,
+    pub live_masks: Option<Value>,
     /// Bits of rows that failed, gathered over the loop.
     pub failed: Option<Variable>,
     /// Per counter, the mask of rows that count.
@@ -485,154 +483,5 @@ impl Lanes<'_, '_, '_> {
     pub(super) fn shuffle(&mut self, a: Value, b: Value, bytes: [u8; 16]) -> Value {
         let mask = self.e.b.func.dfg.immediates.push(ConstantData::from(&bytes[..]));
         self.e.b.ins().shuffle(a, b, mask)
-    }
-
-    // ---- forms of booleans --------------------------------------------------------------------
-
-    /// The rows of this group that exist.
-    pub(super) fn live(&mut self, form: Form) -> Vecs {
-        let base = match self.live_masks {
-            Some(base) => base,
-            None => {
-                let b = &mut self.e.b;
-                let left = b.ins().isub(self.e.n, self.row);
-                let group = b.ins().iconst(types::I64, GROUP as i64);
-                let left = b.ins().umin(left, group);
-                let offset = b.ins().ishl_imm_u(left, i64::from(size_of::<LiveMasks>().trailing_zeros()));
-                let table = b.ins().iconst(types::I64, LIVE_MASKS.as_ptr() as i64);
-                let base = b.ins().iadd(table, offset);
-                self.live_masks = Some(base);
-                base
-            }
-        };
-        let b = &mut self.e.b;
-        let at = match form {
-            Form::Bits => {
-                let bits = b.ins().uload8(types::I32, FLAGS, base, offset_of!(LiveMasks, bits) as i32);
-                return Vecs::one(bits, types::I32);
-            }
-            Form::W8 => {
-                let half = b.ins().load(types::I64, FLAGS, base, offset_of!(LiveMasks, lanes8) as i32);
-                let wide = b.ins().scalar_to_vector(types::I64X2, half);
-                return Vecs::one(b.ins().bitcast(types::I8X16, vector_bits(), wide), types::I8X16);
-            }
-            Form::W16 => offset_of!(LiveMasks, lanes16),
-            Form::W32 => offset_of!(LiveMasks, lanes32),
-            Form::W64 => offset_of!(LiveMasks, lanes64),
-        };
-        let ty = form.lane_type();
-        let list: Vec<Value> =
-            (0..form.vectors()).map(|k| b.ins().load(ty, FLAGS, base, (at + 16 * k) as i32)).collect();
-        Vecs::of(&list, ty)
-    }
-
-    /// The same boolean for all rows.
-    pub(super) fn all(&mut self, form: Form, value: bool) -> Vecs {
-        if form == Form::Bits {
-            let bits = self.e.b.ins().iconst(types::I32, if value { 0xFF } else { 0 });
-            return Vecs::one(bits, types::I32);
-        }
-        self.splat(form.lane_type(), if value { u64::MAX } else { 0 })
-    }
-
-    pub(super) fn complement(&mut self, a: Vecs, form: Form) -> Vecs {
-        if form == Form::Bits {
-            let flipped = self.e.b.ins().bxor_imm_u(a.v[0], 0xFF);
-            return Vecs::one(flipped, types::I32);
-        }
-        self.map1(a, a.ty, |b, x| b.ins().bnot(x))
-    }
-
-    /// From one form to another.
-    pub(super) fn convert(&mut self, a: Vecs, from: Form, to: Form) -> Vecs {
-        if from == to {
-            return a;
-        }
-        match from {
-            Form::Bits => self.bits_to_masks(a.v[0], to),
-            Form::W8 => {
-                if to == Form::Bits {
-                    let bits = self.e.b.ins().vhigh_bits(types::I32, a.v[0]);
-                    let bits = self.e.b.ins().band_imm_u(bits, 0xFF);
-                    return Vecs::one(bits, types::I32);
-                }
-                let wide = self.e.b.ins().swiden_low(a.v[0]);
-                self.convert(Vecs::one(wide, types::I16X8), Form::W16, to)
-            }
-            Form::W16 => {
-                if to < from {
-                    let narrow = self.e.b.ins().snarrow(a.v[0], a.v[0]);
-                    return self.convert(Vecs::one(narrow, types::I8X16), Form::W8, to);
-                }
-                let wide = self.widen(a, types::I32X4, true);
-                self.convert(wide, Form::W32, to)
-            }
-            Form::W32 => {
-                if to < from {
-                    let narrow = self.e.b.ins().snarrow(a.v[0], a.v[1]);
-                    return self.convert(Vecs::one(narrow, types::I16X8), Form::W16, to);
-                }
-                self.widen(a, types::I64X2, true)
-            }
-            Form::W64 => {
-                let narrow = self.low_halves(a);
-                self.convert(narrow, Form::W32, to)
-            }
-        }
-    }
-
-    /// Twice as wide lanes: 1 vector of 16 bits to 2, or 2 of 32 bits to 4; from 8 bits only the low
-    /// half is used.
-    pub(super) fn widen(&mut self, a: Vecs, to: Type, signed: bool) -> Vecs {
-        let mut list = Vec::with_capacity(4);
-        for v in a.list() {
-            let b = &mut self.e.b;
-            if signed {
-                list.push(b.ins().swiden_low(*v));
-                if to != types::I16X8 {
-                    list.push(b.ins().swiden_high(*v));
-                }
-            } else {
-                list.push(b.ins().uwiden_low(*v));
-                if to != types::I16X8 {
-                    list.push(b.ins().uwiden_high(*v));
-                }
-            }
-        }
-        Vecs::of(&list, to)
-    }
-
-    /// The low 32 bits of 64-bit lanes.
-    pub(super) fn low_halves(&mut self, a: Vecs) -> Vecs {
-        const EVEN: [u8; 16] = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
-        let bytes = self.cast(a, types::I8X16);
-        let low = self.shuffle(bytes.v[0], bytes.v[1], EVEN);
-        let high = self.shuffle(bytes.v[2], bytes.v[3], EVEN);
-        self.cast(Vecs::of(&[low, high], types::I8X16), types::I32X4)
-    }
-
-    fn bits_to_masks(&mut self, bits: Value, form: Form) -> Vecs {
-        let ty = form.lane_type();
-        let width = ty.lane_type().bytes() as usize;
-        let scalar = ty.lane_type();
-        let lane = match width {
-            8 => self.e.b.ins().uextend(types::I64, bits),
-            4 => bits,
-            _narrow => self.e.b.ins().ireduce(scalar, bits),
-        };
-        let all = self.e.b.ins().splat(ty, lane);
-        let per_vector = if width == 1 { 8 } else { 16 / width };
-        let mut list = Vec::with_capacity(4);
-        for k in 0..form.vectors() {
-            let mut bytes = [0u8; 16];
-            for lane in 0..per_vector {
-                let bit = 1u64 << (k * per_vector + lane);
-                bytes[lane * width..][..width].copy_from_slice(&bit.to_le_bytes()[..width]);
-            }
-            let select = self.vconst(ty, bytes);
-            let one = self.e.b.ins().band(all, select);
-            list.push(self.e.b.ins().icmp(IntCC::Equal, one, select));
-        }
-        Vecs::of(&list, ty)
     }
 }

@@ -64,65 +64,11 @@ pub(super) struct Schedule {
     pub segments: Vec<Segment>,
 }
 
-/// What the instruction reads of its argument `arg`.
-fn need_of(op: &Op, arg: usize) -> Need {
-    match op {
-        Op::IsValid => Need::VALID,
-        // A null where the guard is null or false: both parts count.
-        Op::Input(_)
-        | Op::Const(_)
-        | Op::RowIndex
-        | Op::Add(_)
-        | Op::Sub(_)
-        | Op::Mul(_)
-        | Op::Div
-        | Op::Rem
-        | Op::Neg(_)
-        | Op::Abs(_)
-        | Op::BitAnd
-        | Op::BitOr
-        | Op::BitXor
-        | Op::Shl
-        | Op::Shr
-        | Op::Cmp(_)
-        | Op::Distinct
-        | Op::And
-        | Op::Or
-        | Op::Not
-        | Op::IsTrue
-        | Op::Select
-        | Op::Coalesce
-        | Op::NullIf
-        | Op::Guard(_)
-        | Op::InSet(_)
-        | Op::Cast(..)
-        | Op::DecRescale { .. }
-        | Op::DecFromInt { .. }
-        | Op::DecToInt { .. }
-        | Op::DecFromFloat { .. }
-        | Op::DecToFloat { .. }
-        | Op::DecDiv { .. }
-        | Op::Math(..)
-        | Op::MathBin(..)
-        | Op::DatePart { .. }
-        | Op::DateTrunc { .. }
-        | Op::StrTest(_)
-        | Op::StrLen(_)
-        | Op::Substr => {
-            let _ = arg;
-            Need::BOTH
-        }
-    }
-}
-
 /// Reads of an instruction: arguments and `under`.
 pub(super) fn reads(lp: &Loop, id: ValueId) -> impl Iterator<Item = (ValueId, Need)> + '_ {
     let inst = lp.value(id);
-    inst.args
-        .iter()
-        .enumerate()
-        .map(|(at, v)| (*v, need_of(&inst.op, at)))
-        .chain(inst.under.map(|u| (u, Need::BOTH)))
+    let need = if inst.op == Op::IsValid { Need::VALID } else { Need::BOTH };
+    inst.args.iter().map(move |v| (*v, need)).chain(inst.under.map(|u| (u, Need::BOTH)))
 }
 
 /// Reads of aggregate `index`.
