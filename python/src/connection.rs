@@ -54,9 +54,7 @@ impl Connection {
         }
         let session = builder.build().map_err(to_py)?;
         let threads = Threads::start(threads)?;
-        Ok(Connection {
-            state: Mutex::new(Some(Open { session, threads })),
-        })
+        Ok(Connection { state: Mutex::new(Some(Open { session, threads })) })
     }
 
     /// Makes Arrow data a table; its buffers are used where they lie.
@@ -64,17 +62,14 @@ impl Connection {
         let open = self.open()?;
         let (schema, batches) = import_table(data)?;
         let py = data.py();
-        py.detach(|| open.session.register_batches(name, schema, batches))
-            .map_err(to_py)
+        py.detach(|| open.session.register_batches(name, schema, batches)).map_err(to_py)
     }
 
     /// Plans one statement. A query runs when its result is asked for, a command at once.
     fn sql(&self, py: Python<'_>, sql: String) -> PyResult<Result> {
         let open = self.open()?;
         let (session, text) = (open.session.clone(), sql.clone());
-        let query = open
-            .threads
-            .run(py, async move { session.sql(&text).await })?;
+        let query = open.threads.run(py, async move { session.sql(&text).await })?;
         let query = Arc::new(query);
         let done = match query.kind() {
             StatementKind::Query | StatementKind::Explain => None,
@@ -107,18 +102,14 @@ fn size(limit: &Bound<'_, PyAny>) -> PyResult<usize> {
     if let Ok(bytes) = limit.extract::<usize>() {
         return Ok(bytes);
     }
-    let text: String = limit.extract().map_err(|_| {
-        PyTypeError::new_err("memory_limit is a number of bytes or a text such as \"2GiB\"")
-    })?;
-    fuseline_cli::parse_size(&text)
-        .map_err(|e| SettingError::new_err(format!("memory_limit '{text}': {e}")))
+    let text: String = limit
+        .extract()
+        .map_err(|_| PyTypeError::new_err("memory_limit is a number of bytes or a text such as \"2GiB\""))?;
+    fuseline_cli::parse_size(&text).map_err(|e| SettingError::new_err(format!("memory_limit '{text}': {e}")))
 }
 
 impl Connection {
     fn open(&self) -> PyResult<Open> {
-        self.state
-            .lock()
-            .clone()
-            .ok_or_else(|| Error::new_err("the connection is closed"))
+        self.state.lock().clone().ok_or_else(|| Error::new_err("the connection is closed"))
     }
 }

@@ -5,36 +5,11 @@ use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
 create_exception!(fuseline, Error, PyException, "Any error of fuseline.");
-create_exception!(
-    fuseline,
-    SqlError,
-    Error,
-    "The SQL is wrong, or not supported."
-);
-create_exception!(
-    fuseline,
-    SettingError,
-    Error,
-    "A setting that does not exist or fit."
-);
-create_exception!(
-    fuseline,
-    FileError,
-    Error,
-    "A file that cannot be read or written."
-);
-create_exception!(
-    fuseline,
-    ExecutionError,
-    Error,
-    "The query failed while it ran."
-);
-create_exception!(
-    fuseline,
-    ResourceError,
-    Error,
-    "The memory limit or disk space was not enough."
-);
+create_exception!(fuseline, SqlError, Error, "The SQL is wrong, or not supported.");
+create_exception!(fuseline, SettingError, Error, "A setting that does not exist or fit.");
+create_exception!(fuseline, FileError, Error, "A file that cannot be read or written.");
+create_exception!(fuseline, ExecutionError, Error, "The query failed while it ran.");
+create_exception!(fuseline, ResourceError, Error, "The memory limit or disk space was not enough.");
 
 /// The exception for an error of the facade; its text is the error's one message.
 pub fn to_py(error: fuseline::Error) -> PyErr {

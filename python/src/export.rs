@@ -31,20 +31,10 @@ pub fn stream_capsule(
     threads: Arc<Threads>,
 ) -> PyResult<Bound<'_, PyCapsule>> {
     let schema = stream.schema();
-    capsule(
-        py,
-        Box::new(StreamReader {
-            schema,
-            stream: Some(stream),
-            threads,
-        }),
-    )
+    capsule(py, Box::new(StreamReader { schema, stream: Some(stream), threads }))
 }
 
-fn capsule(
-    py: Python<'_>,
-    reader: Box<dyn RecordBatchReader + Send>,
-) -> PyResult<Bound<'_, PyCapsule>> {
+fn capsule(py: Python<'_>, reader: Box<dyn RecordBatchReader + Send>) -> PyResult<Bound<'_, PyCapsule>> {
     PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(reader), c"arrow_array_stream")
 }
 
@@ -74,9 +64,7 @@ impl Iterator for StreamReader {
             }
             Some(Ok((None, _))) => None,
             Some(Err(error)) => Some(Err(ArrowError::ComputeError(error.to_string()))),
-            None => Some(Err(ArrowError::ComputeError(
-                "the interpreter has ended".to_string(),
-            ))),
+            None => Some(Err(ArrowError::ComputeError("the interpreter has ended".to_string()))),
         }
     }
 }

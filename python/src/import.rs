@@ -41,16 +41,11 @@ fn arrow_error(error: ArrowError) -> PyErr {
 
 fn import_stream(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
     let py = data.py();
-    let capsule = data
-        .call_method0("__arrow_c_stream__")?
-        .cast_into::<PyCapsule>()?;
-    let pointer = capsule
-        .pointer_checked(Some(STREAM))?
-        .cast::<FFI_ArrowArrayStream>();
+    let capsule = data.call_method0("__arrow_c_stream__")?.cast_into::<PyCapsule>()?;
+    let pointer = capsule.pointer_checked(Some(STREAM))?.cast::<FFI_ArrowArrayStream>();
     // SAFETY: a capsule of this name holds a valid ArrowArrayStream (the PyCapsule interface says
     // so). `from_raw` moves it out and leaves a released one, which the capsule's destructor skips.
-    let reader =
-        unsafe { ArrowArrayStreamReader::from_raw(pointer.as_ptr()) }.map_err(arrow_error)?;
+    let reader = unsafe { ArrowArrayStreamReader::from_raw(pointer.as_ptr()) }.map_err(arrow_error)?;
     let schema = reader.schema();
     // A stream may be a generator that computes, or reads files: other threads need not wait.
     let batches: Result<Vec<RecordBatch>, ArrowError> = py.detach(|| reader.collect());
@@ -63,14 +58,10 @@ fn import_stream(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatc
 }
 
 fn import_array(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
-    let pair = data
-        .call_method0("__arrow_c_array__")?
-        .cast_into::<PyTuple>()?;
+    let pair = data.call_method0("__arrow_c_array__")?.cast_into::<PyTuple>()?;
     let schema = pair.get_item(0)?.cast_into::<PyCapsule>()?;
     let array = pair.get_item(1)?.cast_into::<PyCapsule>()?;
-    let schema = schema
-        .pointer_checked(Some(SCHEMA))?
-        .cast::<FFI_ArrowSchema>();
+    let schema = schema.pointer_checked(Some(SCHEMA))?.cast::<FFI_ArrowSchema>();
     let array = array.pointer_checked(Some(ARRAY))?.cast::<FFI_ArrowArray>();
     // SAFETY: a capsule of this name holds a valid ArrowSchema, and `from_raw` moves it out.
     let schema = unsafe { FFI_ArrowSchema::from_raw(schema.as_ptr()) };
@@ -87,14 +78,11 @@ fn import_array(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch
     let rows = imported.len();
     let structs = StructArray::from(imported);
     if structs.null_count() > 0 {
-        return Err(Error::new_err(
-            "cannot register an array of structs that has nulls",
-        ));
+        return Err(Error::new_err("cannot register an array of structs that has nulls"));
     }
     let schema = SchemaRef::new(Schema::new(fields));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let columns = structs.into_parts().1;
-    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        .map_err(arrow_error)?;
+    let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(arrow_error)?;
     Ok((schema, vec![batch]))
 }

@@ -33,12 +33,7 @@ impl Result {
     /// The names of the columns.
     #[getter]
     fn columns(&self) -> Vec<String> {
-        self.query
-            .schema()
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect()
+        self.query.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
     /// All rows as a pyarrow.Table.
@@ -48,13 +43,8 @@ impl Result {
             error.set_cause(py, Some(cause));
             error
         })?;
-        let batches = Batches {
-            query: self.query.clone(),
-            batches: self.collect(py)?,
-        };
-        Ok(pyarrow
-            .call_method1("table", (Bound::new(py, batches)?,))?
-            .unbind())
+        let batches = Batches { query: self.query.clone(), batches: self.collect(py)? };
+        Ok(pyarrow.call_method1("table", (Bound::new(py, batches)?,))?.unbind())
     }
 
     /// All rows as a list of tuples of Python values.
@@ -114,10 +104,7 @@ impl Result {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "<fuseline.Result with columns {}>",
-            self.columns().join(", ")
-        )
+        format!("<fuseline.Result with columns {}>", self.columns().join(", "))
     }
 }
 
@@ -131,13 +118,7 @@ impl Result {
         threads: Arc<Threads>,
         done: Option<Vec<RecordBatch>>,
     ) -> Result {
-        Result {
-            session,
-            sql,
-            query,
-            threads,
-            done,
-        }
+        Result { session, sql, query, threads, done }
     }
 
     fn collect(&self, py: Python<'_>) -> PyResult<Vec<RecordBatch>> {

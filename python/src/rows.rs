@@ -7,9 +7,9 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, DurationMicrosecondType, Float16Type, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimeUnit,
-    TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Date64Type, DurationMicrosecondType, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
@@ -27,16 +27,9 @@ const MILLIS_PER_DAY: i64 = 86_400_000;
 /// Appends the rows of `batch` to `list`.
 pub fn push_rows(list: &Bound<'_, PyList>, batch: &RecordBatch) -> PyResult<()> {
     let py = list.py();
-    let columns = batch
-        .columns()
-        .iter()
-        .map(prepare)
-        .collect::<PyResult<Vec<_>>>()?;
+    let columns = batch.columns().iter().map(prepare).collect::<PyResult<Vec<_>>>()?;
     for row in 0..batch.num_rows() {
-        let values = columns
-            .iter()
-            .map(|column| value(py, column, row))
-            .collect::<PyResult<Vec<_>>>()?;
+        let values = columns.iter().map(|column| value(py, column, row)).collect::<PyResult<Vec<_>>>()?;
         list.append(PyTuple::new(py, values)?)?;
     }
     Ok(())
@@ -53,9 +46,7 @@ fn prepare(array: &ArrayRef) -> PyResult<ArrayRef> {
         DataType::Dictionary(_, values) => values.as_ref().clone(),
         DataType::RunEndEncoded(_, values) => values.data_type().clone(),
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
-        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            DataType::Binary
-        }
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
         DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => {
             DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
         }
@@ -82,41 +73,20 @@ fn value(py: Python<'_>, array: &ArrayRef, row: usize) -> PyResult<Py<PyAny>> {
         DataType::Int32 => array.as_primitive::<Int32Type>().value(row).into_py_any(py),
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into_py_any(py),
         DataType::UInt8 => array.as_primitive::<UInt8Type>().value(row).into_py_any(py),
-        DataType::UInt16 => array
-            .as_primitive::<UInt16Type>()
-            .value(row)
-            .into_py_any(py),
-        DataType::UInt32 => array
-            .as_primitive::<UInt32Type>()
-            .value(row)
-            .into_py_any(py),
-        DataType::UInt64 => array
-            .as_primitive::<UInt64Type>()
-            .value(row)
-            .into_py_any(py),
-        DataType::Float16 => {
-            f32::from(array.as_primitive::<Float16Type>().value(row)).into_py_any(py)
-        }
-        DataType::Float32 => array
-            .as_primitive::<Float32Type>()
-            .value(row)
-            .into_py_any(py),
-        DataType::Float64 => array
-            .as_primitive::<Float64Type>()
-            .value(row)
-            .into_py_any(py),
+        DataType::UInt16 => array.as_primitive::<UInt16Type>().value(row).into_py_any(py),
+        DataType::UInt32 => array.as_primitive::<UInt32Type>().value(row).into_py_any(py),
+        DataType::UInt64 => array.as_primitive::<UInt64Type>().value(row).into_py_any(py),
+        DataType::Float16 => f32::from(array.as_primitive::<Float16Type>().value(row)).into_py_any(py),
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).into_py_any(py),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into_py_any(py),
         DataType::Utf8 => array.as_string::<i32>().value(row).into_py_any(py),
-        DataType::Binary => Ok(PyBytes::new(py, array.as_binary::<i32>().value(row))
-            .into_any()
-            .unbind()),
+        DataType::Binary => Ok(PyBytes::new(py, array.as_binary::<i32>().value(row)).into_any().unbind()),
         DataType::Decimal32(_, _)
         | DataType::Decimal64(_, _)
         | DataType::Decimal128(_, _)
         | DataType::Decimal256(_, _) => {
             let text = array_value_to_string(array, row).map_err(arrow_error)?;
-            class(py, &DECIMAL, "decimal", "Decimal")?
-                .call1((text,))
-                .map(Bound::unbind)
+            class(py, &DECIMAL, "decimal", "Decimal")?.call1((text,)).map(Bound::unbind)
         }
         DataType::Date32 => date(py, array.as_primitive::<Date32Type>().value(row).into()),
         DataType::Date64 => {
@@ -153,17 +123,13 @@ fn value(py: Python<'_>, array: &ArrayRef, row: usize) -> PyResult<Py<PyAny>> {
                 .collect::<PyResult<Vec<_>>>()?;
             pairs.into_py_any(py)
         }
-        _ => array_value_to_string(array, row)
-            .map_err(arrow_error)?
-            .into_py_any(py),
+        _ => array_value_to_string(array, row).map_err(arrow_error)?.into_py_any(py),
     }
 }
 
 fn list(py: Python<'_>, items: &ArrayRef) -> PyResult<Py<PyAny>> {
     let items = prepare(items)?;
-    let values = (0..items.len())
-        .map(|i| value(py, &items, i))
-        .collect::<PyResult<Vec<_>>>()?;
+    let values = (0..items.len()).map(|i| value(py, &items, i)).collect::<PyResult<Vec<_>>>()?;
     values.into_py_any(py)
 }
 
@@ -188,21 +154,13 @@ fn class<'py>(
 
 fn date(py: Python<'_>, days: i64) -> PyResult<Py<PyAny>> {
     let date = class(py, &DATE, "datetime", "date")?;
-    date.call_method1("fromordinal", (days + DAY_OF_EPOCH,))
-        .map(Bound::unbind)
+    date.call_method1("fromordinal", (days + DAY_OF_EPOCH,)).map(Bound::unbind)
 }
 
 fn time(py: Python<'_>, micros: i64) -> PyResult<Py<PyAny>> {
     let seconds = micros / MICROS_PER_SECOND;
-    let parts = (
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
-        micros % MICROS_PER_SECOND,
-    );
-    class(py, &TIME, "datetime", "time")?
-        .call1(parts)
-        .map(Bound::unbind)
+    let parts = (seconds / 3600, seconds / 60 % 60, seconds % 60, micros % MICROS_PER_SECOND);
+    class(py, &TIME, "datetime", "time")?.call1(parts).map(Bound::unbind)
 }
 
 fn timedelta(py: Python<'_>, micros: i64) -> PyResult<Bound<'_, PyAny>> {
@@ -213,10 +171,7 @@ fn timedelta(py: Python<'_>, micros: i64) -> PyResult<Bound<'_, PyAny>> {
 fn timestamp(py: Python<'_>, micros: i64, zone: Option<&str>) -> PyResult<Py<PyAny>> {
     let datetime = class(py, &DATETIME, "datetime", "datetime")?;
     let Some(zone) = zone else {
-        return datetime
-            .call1((1970, 1, 1))?
-            .add(timedelta(py, micros)?)
-            .map(Bound::unbind);
+        return datetime.call1((1970, 1, 1))?.add(timedelta(py, micros)?).map(Bound::unbind);
     };
     let timezone = class(py, &UTC, "datetime", "timezone")?;
     let utc = timezone.getattr("utc")?;
@@ -227,9 +182,7 @@ fn timestamp(py: Python<'_>, micros: i64, zone: Option<&str>) -> PyResult<Py<PyA
         Some(minutes) => timezone.call1((timedelta(py, minutes * 60 * MICROS_PER_SECOND)?,))?,
         None => class(py, &ZONE, "zoneinfo", "ZoneInfo")?.call1((zone,))?,
     };
-    moment
-        .call_method1("astimezone", (place,))
-        .map(Bound::unbind)
+    moment.call_method1("astimezone", (place,)).map(Bound::unbind)
 }
 
 /// The minutes of a zone such as "+02:00"; none for a zone with a name.
@@ -246,10 +199,6 @@ fn fixed_offset(zone: &str) -> Option<i64> {
         return None;
     }
     let hours: i64 = digits[..2].parse().ok()?;
-    let minutes: i64 = if digits.len() >= 4 {
-        digits[2..4].parse().ok()?
-    } else {
-        0
-    };
+    let minutes: i64 = if digits.len() >= 4 { digits[2..4].parse().ok()? } else { 0 };
     Some(sign * (hours * 60 + minutes))
 }

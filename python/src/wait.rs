@@ -31,9 +31,8 @@ impl Threads {
         if let Some(count) = count {
             builder.worker_threads(count);
         }
-        let runtime = builder
-            .build()
-            .map_err(|e| ExecutionError::new_err(format!("cannot start threads: {e}")))?;
+        let runtime =
+            builder.build().map_err(|e| ExecutionError::new_err(format!("cannot start threads: {e}")))?;
         Ok(Arc::new(Threads(Some(runtime))))
     }
 
@@ -51,10 +50,7 @@ impl Threads {
             // The receiver is gone when the wait was interrupted.
             let _ = sender.send(work.await);
         });
-        Ok(Task {
-            handle,
-            receiver: Mutex::new(receiver),
-        })
+        Ok(Task { handle, receiver: Mutex::new(receiver) })
     }
 
     /// Runs work and waits for it.
@@ -91,9 +87,7 @@ impl<T: Send> Task<T> {
                 Ok(outcome) => return outcome.map_err(to_py),
                 Err(RecvTimeoutError::Timeout) => py.check_signals()?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(ExecutionError::new_err(
-                        "internal error: the query panicked",
-                    ));
+                    return Err(ExecutionError::new_err("internal error: the query panicked"));
                 }
             }
         }
