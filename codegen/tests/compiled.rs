@@ -558,10 +558,12 @@ fn decimals_in_scalar_loops() {
         let abs = b.inst(Op::Abs(Overflow::Wrap), &[price], None).unwrap();
         let less = b.inst(Op::Cmp(CmpOp::Lt), &[price, discount], None).unwrap();
         let least = b.inst(Op::Select, &[less, price, discount], None).unwrap();
-        let up =
-            b.inst(Op::DecRescale { delta: 3, precision: 20, fail: OnFail::Null }, &[price], None).unwrap();
-        let down =
-            b.inst(Op::DecRescale { delta: -2, precision: 20, fail: OnFail::Null }, &[price], None).unwrap();
+        let up = b
+            .inst(Op::DecRescale { delta: 3, precision: 20, scale: 0, fail: OnFail::Null }, &[price], None)
+            .unwrap();
+        let down = b
+            .inst(Op::DecRescale { delta: -2, precision: 20, scale: 0, fail: OnFail::Null }, &[price], None)
+            .unwrap();
         let int = b.inst(Op::DecToInt { scale: 2, to: Ty::I32, fail: OnFail::Null }, &[price], None).unwrap();
         let float = b.inst(Op::DecToFloat { scale: 2, to: Ty::F64 }, &[price], None).unwrap();
         let back =

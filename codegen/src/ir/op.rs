@@ -299,6 +299,8 @@ pub enum Op {
     DecRescale {
         delta: i8,
         precision: u8,
+        /// The result's scale; for messages only.
+        scale: i8,
         fail: OnFail,
     },
     /// `(int) -> I128`: times 10^scale; fails when more than `precision` digits result. A negative

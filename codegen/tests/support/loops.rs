@@ -321,7 +321,7 @@ impl Grower<'_> {
             0..4 => self.arithmetic(Ty::I128, depth),
             4 => {
                 let (a, delta) = (self.value(Ty::I128, depth), self.r.between(-40, 12) as i8);
-                self.inst(Op::DecRescale { delta, precision, fail }, &[a])
+                self.inst(Op::DecRescale { delta, precision, scale: 2, fail }, &[a])
             }
             5 | 6 => {
                 let from = self.r.pick(&INTS);
@@ -340,7 +340,7 @@ impl Grower<'_> {
             }
             _ => {
                 let (a, delta) = (self.value(Ty::I128, depth), self.r.between(-4, 4) as i8);
-                self.inst(Op::DecRescale { delta, precision: 38, fail: OnFail::Null }, &[a])
+                self.inst(Op::DecRescale { delta, precision: 38, scale: 4, fail: OnFail::Null }, &[a])
             }
         }
     }

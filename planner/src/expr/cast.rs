@@ -102,7 +102,7 @@ impl StageBuilder {
                 if s1 == s2 && p1 <= p2 {
                     return Ok(v);
                 }
-                self.op(Op::DecRescale { delta: s2 - s1, precision: *p2, fail }, &[v], cx)
+                self.op(Op::DecRescale { delta: s2 - s1, precision: *p2, scale: *s2, fail }, &[v], cx)
             }
             (from, D::Decimal128(p, s)) if from.is_integer() && *s >= 0 => {
                 self.op(Op::DecFromInt { scale: *s, precision: *p, fail }, &[v], cx)

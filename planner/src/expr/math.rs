@@ -115,7 +115,7 @@ impl StageBuilder {
                 }
                 let delta = places as i8 - scale;
                 let fail = fuseline_codegen::ir::OnFail::Err;
-                self.op(Op::DecRescale { delta, precision: 38, fail }, &[v], cx)
+                self.op(Op::DecRescale { delta, precision: 38, scale: places as i8, fail }, &[v], cx)
             }
             other => Err(format!("loops do not round a {other} to {places} places")),
         }

@@ -192,8 +192,9 @@ fn product(a: i128, b: i128) -> Result<i128, Fault> {
 }
 
 /// `v` times 10^delta, or over 10^-delta rounded half away from zero.
-fn rescale(v: i128, delta: i8, precision: u8) -> Result<i128, Fault> {
-    let overflow = || Fault::Cast(format!("Cannot cast to Decimal128({precision}). Overflowing on {v:?}"));
+fn rescale(v: i128, delta: i8, precision: u8, scale: i8) -> Result<i128, Fault> {
+    let overflow =
+        || Fault::Cast(format!("Cannot cast to Decimal128({precision}, {scale}). Overflowing on {v:?}"));
     let scaled = match (delta >= 0, pow10(delta.unsigned_abs())) {
         (true, Some(factor)) => v.checked_mul(factor).ok_or_else(overflow)?,
         (true, None) if v == 0 => 0,
@@ -212,17 +213,17 @@ fn rescale(v: i128, delta: i8, precision: u8) -> Result<i128, Fault> {
         // Dividing by more than any value holds leaves less than a half.
         (false, None) => 0,
     };
-    within_precision(scaled, precision, 0)
+    within_precision(scaled, precision, scale)
 }
 
 pub(super) fn dec_rescale<'a>(
     delta: i8,
-    precision: u8,
+    (precision, scale): (u8, i8),
     fail: OnFail,
     args: &[&Column<'a>],
     rows: &mut Rows<'_, 'a>,
 ) -> Evaluated<'a> {
-    rows.strict1(args, |v: i128| settle(fail, rescale(v, delta, precision)))
+    rows.strict1(args, |v: i128| settle(fail, rescale(v, delta, precision, scale)))
 }
 
 pub(super) fn dec_from_int<'a>(

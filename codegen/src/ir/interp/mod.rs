@@ -239,8 +239,8 @@ fn evaluate<'a>(op: &'a Op, args: &[&Column<'a>], rows: &mut Rows<'_, 'a>) -> Re
         Op::NullIf => compare::null_if(args, rows),
         Op::Guard(message) => compare::guard(message, args, rows),
         Op::Cast(to, fail) => convert::cast(*to, *fail, args, rows),
-        Op::DecRescale { delta, precision, fail } => {
-            convert::dec_rescale(*delta, *precision, *fail, args, rows)
+        Op::DecRescale { delta, precision, scale, fail } => {
+            convert::dec_rescale(*delta, (*precision, *scale), *fail, args, rows)
         }
         Op::DecFromInt { scale, precision, fail } => {
             convert::dec_from_int(*scale, *precision, *fail, args, rows)

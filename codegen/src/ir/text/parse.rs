@@ -403,7 +403,9 @@ fn operation(full: &str, params: &mut Cursor<'_>, first: Ty) -> Result<Op, Strin
         "dec_rescale" => {
             let delta = params.number()?;
             params.sign(',')?;
-            Op::DecRescale { delta, precision: params.number()?, fail }
+            let precision = params.number()?;
+            params.sign(',')?;
+            Op::DecRescale { delta, precision, scale: params.number()?, fail }
         }
         "dec_from_int" => {
             let scale = params.number()?;

@@ -149,8 +149,8 @@ impl Display for Op {
                 f.write_str(")")
             }
             Op::Cast(to, fail) => write!(f, "{}cast.{to}", attempt(*fail)),
-            Op::DecRescale { delta, precision, fail } => {
-                write!(f, "{}dec_rescale({delta}, {precision})", attempt(*fail))
+            Op::DecRescale { delta, precision, scale, fail } => {
+                write!(f, "{}dec_rescale({delta}, {precision}, {scale})", attempt(*fail))
             }
             Op::DecFromInt { scale, precision, fail } => {
                 write!(f, "{}dec_from_int({scale}, {precision})", attempt(*fail))
