@@ -1,1 +1,122 @@
-fn main() {}
+//! `fuseline-bench`: what fusion costs and what it saves, measured.
+//!
+//! Suites (each file's header states its hypothesis, axes and machine):
+//! - `loops`: pipelines against hand-written Rust loops, on the same buffers, in one process.
+//! - `compile`: time to compile each stage of TPC-H's 22 queries.
+//! - `leak`: resident memory over 10,000 distinct compiled queries.
+//! - `start`: time of the process `fuseline "select 1"`.
+//!
+//! Figures go to standard output as a table, and with `--out FILE` as JSON as well.
+
+mod compile;
+mod data;
+mod hand;
+mod leak;
+mod loops;
+mod pipelines;
+mod report;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use report::Report;
+
+/// The program that embeds fuseline chooses the allocator; output batches want one that reuses pages.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Any failure of a benchmark, with its text.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser)]
+#[command(name = "fuseline-bench", version, about)]
+struct Arguments {
+    /// Also write the figures as JSON to this file.
+    #[arg(long, global = true)]
+    out: Option<PathBuf>,
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// Pipelines against hand-written Rust loops.
+    Loops(LoopsArguments),
+    /// Compile time of each stage of TPC-H's 22 queries.
+    Compile {
+        /// Folder of the query files q01.sql ... q22.sql.
+        #[arg(long)]
+        queries: Option<PathBuf>,
+        /// TPC-H scale factor of the data behind the plans.
+        #[arg(long, default_value_t = 0.01)]
+        scale: f64,
+    },
+    /// Resident memory over many distinct compiled queries.
+    Leak {
+        /// How many queries.
+        #[arg(long, default_value_t = 10_000)]
+        queries: usize,
+    },
+    /// Time of the process `fuseline "select 1"`.
+    Start {
+        /// The binary; by default the one beside this program.
+        #[arg(long)]
+        binary: Option<PathBuf>,
+        /// How many runs; the median counts.
+        #[arg(long, default_value_t = 31)]
+        runs: usize,
+    },
+}
+
+#[derive(Args)]
+struct LoopsArguments {
+    /// Rows per pipeline.
+    #[arg(long, default_value_t = 20_000_000)]
+    rows: usize,
+    /// Rows of the arrays that stay in the second-level cache.
+    #[arg(long, default_value_t = 32_768)]
+    cached_rows: usize,
+    /// Rows per record batch of the tables in main memory.
+    #[arg(long, default_value_t = 1 << 20)]
+    batch_rows: usize,
+    /// Interleaved repetitions; medians count.
+    #[arg(long, default_value_t = 7)]
+    repeat: usize,
+    /// Thread counts, both of fuseline and of the hand-written loops.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Only pipelines whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Only one place: `memory` or `cache`.
+    #[arg(long)]
+    place: Option<loops::Place>,
+    /// Settings of the session, key=value.
+    #[arg(long = "set")]
+    settings: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut report = Report::default();
+    let outcome = match &arguments.suite {
+        Suite::Loops(loops) => loops::run(loops, &mut report),
+        Suite::Compile { queries, scale } => compile::run(queries.as_deref(), *scale, &mut report),
+        Suite::Leak { queries } => leak::run(*queries, &mut report),
+        Suite::Start { binary, runs } => start::run(binary.as_deref(), *runs, &mut report),
+    };
+    let outcome = outcome.and_then(|()| match &arguments.out {
+        Some(path) => report.write(path),
+        None => Ok(()),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fuseline-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

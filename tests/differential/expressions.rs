@@ -1,0 +1,914 @@
+//! Random SQL expressions, directed by what the result must be.
+//!
+//! An expression is a template (`({0} + {1})`) with its arguments, so that shrinking can put an argument
+//! in the place of the whole. The generator works by family (an integer of any width, text of any
+//! representation): the coercions between them are part of what is tested. Errors are kept rare, because
+//! a query that errs compares little: divisors are mostly guarded, casts mostly fit.
+//!
+//! Transcendental functions differ by an ulp at an output and must be exact everywhere else, so the
+//! generator puts them in two places only: at the root of an output column (`Allowance::Ulps`), and
+//! below comparisons and roundings, where libm is called and the answer is exact.
+
+use super::random::Random;
+use super::tables::{Family, Table};
+
+/// How far an output column may be from unfused DataFusion's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Allowance {
+    Exact,
+    /// Units in the last place.
+    Ulps(u32),
+}
+
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub family: Family,
+    template: String,
+    pub arguments: Vec<Expression>,
+    /// Evaluated on some rows only: CASE, COALESCE, AND, OR. Its arguments may err less than unfused.
+    pub lazy: bool,
+}
+
+impl Expression {
+    pub fn leaf(family: Family, text: impl Into<String>) -> Self {
+        Self {
+            family,
+            template: text.into(),
+            arguments: Vec::new(),
+            lazy: false,
+        }
+    }
+
+    pub fn node(family: Family, template: &str, arguments: Vec<Expression>) -> Self {
+        Self {
+            family,
+            template: template.into(),
+            arguments,
+            lazy: false,
+        }
+    }
+
+    fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
+    pub fn sql(&self) -> String {
+        let mut text = self.template.clone();
+        for (i, argument) in self.arguments.iter().enumerate() {
+            text = text.replace(&format!("{{{i}}}"), &argument.sql());
+        }
+        text
+    }
+
+    /// Whether some part of it is evaluated on some rows only.
+    pub fn is_lazy(&self) -> bool {
+        self.lazy || self.arguments.iter().any(Self::is_lazy)
+    }
+
+    /// Every expression that is this one with one node replaced by something simpler.
+    pub fn simpler(&self) -> Vec<Expression> {
+        let mut found: Vec<Expression> = self
+            .arguments
+            .iter()
+            .filter(|a| a.family == self.family)
+            .cloned()
+            .collect();
+        if !self.arguments.is_empty() {
+            found.push(Self::leaf(self.family, simple_literal(self.family)));
+        }
+        for (i, argument) in self.arguments.iter().enumerate() {
+            for simpler in argument.simpler() {
+                let mut whole = self.clone();
+                whole.arguments[i] = simpler;
+                found.push(whole);
+            }
+        }
+        found
+    }
+}
+
+fn simple_literal(family: Family) -> &'static str {
+    match family {
+        Family::Bool => "true",
+        Family::Int => "7",
+        Family::Float => "CAST(1.5 AS DOUBLE)",
+        Family::Decimal => "CAST(1.25 AS DECIMAL(15,2))",
+        Family::Text => "'abc'",
+        Family::Date => "DATE '2001-02-03'",
+        Family::Timestamp => "TIMESTAMP '2001-02-03 04:05:06'",
+        Family::Time => "TIME '04:05:06'",
+        Family::Passenger => "X'00'",
+    }
+}
+
+/// Functions that are vectorized, with their argument templates.
+const TRANSCENDENTAL: &[&str] = &[
+    "sin({0})",
+    "cos({0})",
+    "tan({0})",
+    "exp({0})",
+    "ln({0})",
+    "log2({0})",
+    "log10({0})",
+    "asin({0})",
+    "acos({0})",
+    "atan({0})",
+    "power({0}, {1})",
+    "atan2({0}, {1})",
+    "sinh({0})",
+    "cosh({0})",
+    "tanh({0})",
+    "cbrt({0})",
+];
+
+pub struct Generator<'a> {
+    pub random: &'a mut Random,
+    /// Columns in scope: name and family.
+    pub scope: Vec<(String, Family)>,
+}
+
+impl<'a> Generator<'a> {
+    pub fn new(random: &'a mut Random, table: &Table) -> Self {
+        let scope = table
+            .columns
+            .iter()
+            .map(|c| (c.name.clone(), c.family))
+            .collect();
+        Self { random, scope }
+    }
+
+    /// An output column: any family; now and then a transcendental function at its root.
+    pub fn output(&mut self, depth: usize) -> (Expression, Allowance) {
+        if self.random.chance(6) {
+            let outer = self.transcendental(depth.min(2));
+            return (outer, Allowance::Ulps(1));
+        }
+        if self.random.chance(3) {
+            let arguments = vec![self.transcendental(1), self.transcendental(1)];
+            return (
+                Expression::node(Family::Float, "({0} * {1})", arguments),
+                // One ulp of each factor, one of the product's rounding, doubled for safety at
+                // a power of two.
+                Allowance::Ulps(6),
+            );
+        }
+        let family = self.any_family();
+        (self.expression(family, depth), Allowance::Exact)
+    }
+
+    pub fn any_family(&mut self) -> Family {
+        *self.random.pick(&[
+            Family::Bool,
+            Family::Bool,
+            Family::Int,
+            Family::Int,
+            Family::Int,
+            Family::Float,
+            Family::Float,
+            Family::Float,
+            Family::Decimal,
+            Family::Decimal,
+            Family::Text,
+            Family::Text,
+            Family::Date,
+            Family::Timestamp,
+            Family::Timestamp,
+            Family::Time,
+            Family::Passenger,
+        ])
+    }
+
+    fn transcendental(&mut self, depth: usize) -> Expression {
+        let template = *self.random.pick(TRANSCENDENTAL);
+        let mut arguments = vec![self.expression(Family::Float, depth)];
+        if template.contains("{1}") {
+            arguments.push(self.expression(Family::Float, depth.saturating_sub(1)));
+        }
+        Expression::node(Family::Float, template, arguments)
+    }
+
+    /// An expression of a family, at most `depth` operations deep.
+    pub fn expression(&mut self, family: Family, depth: usize) -> Expression {
+        if depth == 0 || self.random.chance(8) {
+            return self.leaf(family);
+        }
+        if self.random.chance(14) {
+            return self.conditional(family, depth);
+        }
+        match family {
+            Family::Bool => self.boolean(depth),
+            Family::Int => self.integer(depth),
+            Family::Float => self.float(depth),
+            Family::Decimal => self.decimal(depth),
+            Family::Text => self.text(depth),
+            Family::Date => self.date(depth),
+            Family::Timestamp => self.timestamp(depth),
+            Family::Time => self.time(depth),
+            Family::Passenger => self.leaf(family),
+        }
+    }
+
+    fn leaf(&mut self, family: Family) -> Expression {
+        let columns: Vec<&String> = self
+            .scope
+            .iter()
+            .filter(|(_, f)| *f == family)
+            .map(|(name, _)| name)
+            .collect();
+        if !columns.is_empty() && self.random.chance(80) {
+            return Expression::leaf(family, self.random.pick(&columns).as_str());
+        }
+        let text = self.literal(family);
+        Expression::leaf(family, text)
+    }
+
+    fn literal(&mut self, family: Family) -> String {
+        let random = &mut *self.random;
+        match family {
+            Family::Bool => random
+                .pick(&["true", "false", "CAST(NULL AS BOOLEAN)"])
+                .to_string(),
+            Family::Int => {
+                let value = random.between(-10, 20);
+                match random.below(10) {
+                    0 => "CAST(NULL AS BIGINT)".into(),
+                    1 => format!("CAST({value} AS TINYINT)"),
+                    2 => format!("CAST({value} AS INT)"),
+                    3 => format!("CAST({} AS INT UNSIGNED)", value.abs()),
+                    4 => format!("{}", random.between(-1_000_000_000_000, 1_000_000_000_000)),
+                    _ => format!("{value}"),
+                }
+            }
+            Family::Float => match random.below(12) {
+                0 => "CAST(NULL AS DOUBLE)".into(),
+                1 => "CAST('NaN' AS DOUBLE)".into(),
+                2 => "CAST('-0' AS DOUBLE)".into(),
+                3 => "CAST('inf' AS DOUBLE)".into(),
+                4 => format!("CAST({}.5 AS REAL)", random.between(-9, 9)),
+                5 => "1e300".into(),
+                6 | 7 => format!("{}e0", random.between(-9, 20)),
+                _ => format!("CAST({} AS DOUBLE)", (random.unit() - 0.3) * 100.0),
+            },
+            Family::Decimal => match random.below(5) {
+                0 => format!("CAST({} AS DECIMAL(5,2))", random.between(-9, 20)),
+                1 => "CAST(NULL AS DECIMAL(15,2))".into(),
+                2 => format!(
+                    "CAST('{}.1234' AS DECIMAL(20,4))",
+                    random.between(-999, 999)
+                ),
+                _ => format!("CAST('{}.07' AS DECIMAL(15,2))", random.between(-99, 99)),
+            },
+            Family::Text => {
+                let words = [
+                    "''",
+                    "'a'",
+                    "'A'",
+                    "'ab'",
+                    "'abc'",
+                    "'b'",
+                    "'äöü'",
+                    "'日本'",
+                    "'12'",
+                    "'hello'",
+                    "'a string that is certainly not inlined'",
+                    "'%'",
+                    "CAST(NULL AS VARCHAR)",
+                    "'exactly12byt'",
+                ];
+                random.pick(&words).to_string()
+            }
+            Family::Date => random
+                .pick(&[
+                    "DATE '1970-01-01'",
+                    "DATE '2000-02-29'",
+                    "DATE '1969-12-31'",
+                    "DATE '2024-12-31'",
+                    "CAST(NULL AS DATE)",
+                ])
+                .to_string(),
+            Family::Timestamp => random
+                .pick(&[
+                    "TIMESTAMP '1970-01-01 00:00:00'",
+                    "TIMESTAMP '2000-02-29 23:59:59.999'",
+                    "TIMESTAMP '1969-12-31 12:30:00'",
+                    "CAST(NULL AS TIMESTAMP)",
+                    "CAST('2010-06-15T01:02:03' AS TIMESTAMP(3))",
+                ])
+                .to_string(),
+            Family::Time => random
+                .pick(&["TIME '00:00:00'", "TIME '12:34:56'", "TIME '23:59:59'"])
+                .to_string(),
+            Family::Passenger => "X'00ff'".into(),
+        }
+    }
+
+    /// CASE, COALESCE, NULLIF and their like, of any family.
+    fn conditional(&mut self, family: Family, depth: usize) -> Expression {
+        let d = depth - 1;
+        match self.random.below(7) {
+            0 | 1 => {
+                let arguments = vec![
+                    self.expression(Family::Bool, d),
+                    self.expression(family, d),
+                    self.expression(family, d),
+                ];
+                Expression::node(family, "CASE WHEN {0} THEN {1} ELSE {2} END", arguments).lazy()
+            }
+            2 => {
+                let arguments = vec![
+                    self.expression(Family::Bool, d),
+                    self.expression(family, d),
+                    self.expression(Family::Bool, d),
+                    self.expression(family, d),
+                ];
+                Expression::node(
+                    family,
+                    "CASE WHEN {0} THEN {1} WHEN {2} THEN {3} END",
+                    arguments,
+                )
+                .lazy()
+            }
+            3 => {
+                let key = *self.random.pick(&[Family::Int, Family::Text, Family::Int]);
+                let (a, b) = (self.literal(key), self.literal(key));
+                let arguments = vec![
+                    self.expression(key, d),
+                    self.expression(family, d),
+                    self.expression(family, d),
+                    self.expression(family, d),
+                ];
+                let template =
+                    format!("CASE {{0}} WHEN {a} THEN {{1}} WHEN {b} THEN {{2}} ELSE {{3}} END");
+                Expression::node(family, &template, arguments).lazy()
+            }
+            4 => {
+                let arguments = vec![
+                    self.expression(family, d),
+                    self.expression(family, d),
+                    self.leaf(family),
+                ];
+                Expression::node(family, "COALESCE({0}, {1}, {2})", arguments).lazy()
+            }
+            5 => {
+                let arguments = vec![self.expression(family, d), self.leaf(family)];
+                Expression::node(family, "NULLIF({0}, {1})", arguments).lazy()
+            }
+            // The arm that divides by zero is not taken.
+            _ if family == Family::Int => {
+                let arguments = vec![self.expression(family, d), self.expression(family, d)];
+                Expression::node(
+                    family,
+                    "CASE WHEN {1} = 0 THEN NULL WHEN {1} IS NULL THEN -1 ELSE {0} / {1} END",
+                    arguments,
+                )
+                .lazy()
+            }
+            _ => {
+                let arguments = vec![
+                    self.expression(Family::Bool, d),
+                    self.leaf(family),
+                    self.expression(family, d),
+                ];
+                Expression::node(family, "CASE WHEN NOT {0} THEN {1} ELSE {2} END", arguments)
+                    .lazy()
+            }
+        }
+    }
+
+    /// A family whose values have an order.
+    fn comparable(&mut self) -> Family {
+        *self.random.pick(&[
+            Family::Int,
+            Family::Int,
+            Family::Int,
+            Family::Float,
+            Family::Float,
+            Family::Decimal,
+            Family::Text,
+            Family::Text,
+            Family::Date,
+            Family::Timestamp,
+            Family::Bool,
+            Family::Time,
+        ])
+    }
+
+    fn boolean(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        let b = Family::Bool;
+        match self.random.below(17) {
+            0..=3 => {
+                let family = self.comparable();
+                let operator = *self.random.pick(&["=", "<>", "<", "<=", ">", ">="]);
+                let arguments = vec![self.expression(family, d), self.expression(family, d)];
+                Expression::node(b, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            4 => {
+                let pairs = [
+                    (Family::Int, Family::Float),
+                    (Family::Int, Family::Decimal),
+                    (Family::Decimal, Family::Float),
+                    (Family::Date, Family::Timestamp),
+                ];
+                let (x, y) = *self.random.pick(&pairs);
+                let operator = *self.random.pick(&["=", "<", ">="]);
+                let arguments = vec![self.expression(x, d), self.expression(y, d)];
+                Expression::node(b, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            5 | 6 => {
+                let operator = *self.random.pick(&["AND", "OR"]);
+                let arguments = vec![self.expression(b, d), self.expression(b, d)];
+                Expression::node(b, &format!("({{0}} {operator} {{1}})"), arguments).lazy()
+            }
+            7 => {
+                let argument = self.expression(b, d);
+                let template = *self.random.pick(&[
+                    "(NOT {0})",
+                    "({0} IS TRUE)",
+                    "({0} IS NOT TRUE)",
+                    "({0} IS FALSE)",
+                    "({0} IS NOT FALSE)",
+                    "({0} IS UNKNOWN)",
+                    "({0} IS NOT UNKNOWN)",
+                ]);
+                Expression::node(b, template, vec![argument])
+            }
+            8 => {
+                let family = self.any_family();
+                let argument = self.expression(family, d);
+                let template = *self.random.pick(&["({0} IS NULL)", "({0} IS NOT NULL)"]);
+                Expression::node(b, template, vec![argument])
+            }
+            9 => {
+                let family = self.comparable();
+                let arguments = vec![self.expression(family, d), self.expression(family, d)];
+                let template = *self.random.pick(&[
+                    "({0} IS DISTINCT FROM {1})",
+                    "({0} IS NOT DISTINCT FROM {1})",
+                ]);
+                Expression::node(b, template, arguments)
+            }
+            10 => {
+                let family = self.comparable();
+                let arguments = vec![
+                    self.expression(family, d),
+                    self.leaf(family),
+                    self.leaf(family),
+                ];
+                let template = *self
+                    .random
+                    .pick(&["({0} BETWEEN {1} AND {2})", "({0} NOT BETWEEN {1} AND {2})"]);
+                Expression::node(b, template, arguments)
+            }
+            11 | 12 => {
+                let family = *self.random.pick(&[
+                    Family::Int,
+                    Family::Int,
+                    Family::Text,
+                    Family::Text,
+                    Family::Float,
+                    Family::Date,
+                    Family::Decimal,
+                    Family::Timestamp,
+                ]);
+                let count = 1 + self.random.below(9);
+                let mut list: Vec<String> = (0..count).map(|_| self.literal(family)).collect();
+                if self.random.chance(15) {
+                    list.push("NULL".into());
+                }
+                let not = *self.random.pick(&["", "NOT "]);
+                let argument = self.expression(family, d);
+                Expression::node(
+                    b,
+                    &format!("({{0}} {not}IN ({}))", list.join(", ")),
+                    vec![argument],
+                )
+            }
+            13 | 14 => {
+                let argument = self.expression(Family::Text, d);
+                let pattern = *self.random.pick(&[
+                    "a%",
+                    "%a",
+                    "%b%",
+                    "a_c",
+                    "_",
+                    "%",
+                    "",
+                    "abc",
+                    "a%c",
+                    "%ö%",
+                    "日%",
+                    "A%",
+                    "hello%",
+                    "%long",
+                    "a\\%b",
+                    "__",
+                    "%string%not%",
+                    "_b%",
+                ]);
+                let operator = *self
+                    .random
+                    .pick(&["LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE"]);
+                Expression::node(
+                    b,
+                    &format!("({{0}} {operator} '{pattern}')"),
+                    vec![argument],
+                )
+            }
+            15 => match self.random.below(4) {
+                0 => {
+                    let arguments = vec![self.expression(Family::Text, d), self.leaf(Family::Text)];
+                    let template = *self.random.pick(&[
+                        "starts_with({0}, {1})",
+                        "ends_with({0}, {1})",
+                        "contains({0}, {1})",
+                    ]);
+                    Expression::node(b, template, arguments)
+                }
+                1 => {
+                    let argument = self.expression(Family::Float, d);
+                    Expression::node(b, "isnan({0})", vec![argument])
+                }
+                2 => {
+                    let argument = self.expression(Family::Int, d);
+                    Expression::node(b, "CAST({0} AS BOOLEAN)", vec![argument])
+                }
+                // libm, because a comparison sees it.
+                _ => {
+                    let arguments = vec![self.transcendental(d.min(1)), self.leaf(Family::Float)];
+                    Expression::node(b, "({0} > {1})", arguments)
+                }
+            },
+            _ => self.leaf(b),
+        }
+    }
+
+    fn integer(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        let i = Family::Int;
+        match self.random.below(17) {
+            0..=4 => {
+                let operator = *self.random.pick(&["+", "-", "*", "+", "-"]);
+                let arguments = vec![self.expression(i, d), self.expression(i, d)];
+                Expression::node(i, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            5 | 6 => {
+                let operator = *self.random.pick(&["/", "%"]);
+                let template = match self.random.below(8) {
+                    0 => format!("({{0}} {operator} {{1}})"),
+                    1..=3 => format!("({{0}} {operator} NULLIF({{1}}, 0))"),
+                    _ => {
+                        let divisor = *self
+                            .random
+                            .pick(&["2", "3", "7", "10", "-3", "1", "8", "1000"]);
+                        let argument = self.expression(i, d);
+                        let template = format!("({{0}} {operator} {divisor})");
+                        return Expression::node(i, &template, vec![argument]);
+                    }
+                };
+                let arguments = vec![self.expression(i, d), self.expression(i, d)];
+                Expression::node(i, &template, arguments)
+            }
+            7 => {
+                let argument = self.expression(i, d);
+                let template = *self
+                    .random
+                    .pick(&["(- {0})", "abs({0})", "abs(({0}) % 1000)"]);
+                Expression::node(i, template, vec![argument])
+            }
+            8 => {
+                let operator = *self.random.pick(&["&", "|", "^"]);
+                let arguments = vec![self.expression(i, d), self.expression(i, d)];
+                Expression::node(i, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            9 => {
+                let argument = self.expression(i, d);
+                let shift = self.random.below(9);
+                let operator = *self.random.pick(&["<<", ">>"]);
+                Expression::node(
+                    i,
+                    &format!("(CAST({{0}} AS BIGINT) {operator} {shift})"),
+                    vec![argument],
+                )
+            }
+            10..=12 => {
+                let from = *self.random.pick(&[
+                    Family::Int,
+                    Family::Int,
+                    Family::Float,
+                    Family::Decimal,
+                    Family::Bool,
+                    Family::Text,
+                ]);
+                let to = *self.random.pick(&[
+                    "TINYINT",
+                    "SMALLINT",
+                    "INT",
+                    "BIGINT",
+                    "BIGINT",
+                    "TINYINT UNSIGNED",
+                    "SMALLINT UNSIGNED",
+                    "INT UNSIGNED",
+                    "BIGINT UNSIGNED",
+                ]);
+                // A plain cast into a wide type seldom errs, into a narrow one often.
+                let wide = to == "BIGINT" && matches!(from, Family::Int | Family::Bool);
+                let cast = if wide || self.random.chance(15) {
+                    "CAST"
+                } else {
+                    "TRY_CAST"
+                };
+                let argument = self.expression(from, d);
+                Expression::node(i, &format!("{cast}({{0}} AS {to})"), vec![argument])
+            }
+            13 => {
+                let argument = self.expression(Family::Text, d);
+                let template = *self.random.pick(&[
+                    "length({0})",
+                    "character_length({0})",
+                    "octet_length({0})",
+                    "strpos({0}, 'b')",
+                    "ascii({0})",
+                ]);
+                Expression::node(i, template, vec![argument])
+            }
+            14 | 15 => {
+                let (from, parts): (_, &[&str]) = if self.random.chance(40) {
+                    (
+                        Family::Date,
+                        &[
+                            "year", "month", "day", "dow", "doy", "quarter", "week", "isodow",
+                        ],
+                    )
+                } else {
+                    (
+                        Family::Timestamp,
+                        &[
+                            "year",
+                            "month",
+                            "day",
+                            "hour",
+                            "minute",
+                            "second",
+                            "millisecond",
+                            "microsecond",
+                            "dow",
+                            "doy",
+                            "quarter",
+                            "week",
+                        ],
+                    )
+                };
+                let part = *self.random.pick(parts);
+                let argument = self.expression(from, d);
+                Expression::node(i, &format!("extract({part} FROM {{0}})"), vec![argument])
+            }
+            // Rounding makes an integer of what libm gave: exact.
+            _ => {
+                let argument = self.transcendental(d.min(1));
+                Expression::node(i, "TRY_CAST(({0} * 100) AS BIGINT)", vec![argument])
+            }
+        }
+    }
+
+    fn float(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        let f = Family::Float;
+        match self.random.below(14) {
+            0..=5 => {
+                let operator = *self.random.pick(&["+", "-", "*", "/", "+", "*", "%"]);
+                let arguments = vec![self.expression(f, d), self.expression(f, d)];
+                Expression::node(f, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            6 => {
+                let operator = *self.random.pick(&["+", "-", "*"]);
+                let other = *self
+                    .random
+                    .pick(&[Family::Int, Family::Int, Family::Decimal]);
+                let arguments = vec![self.expression(f, d), self.expression(other, d)];
+                Expression::node(f, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            7..=9 => {
+                let argument = self.expression(f, d);
+                let template = *self.random.pick(&[
+                    "(- {0})",
+                    "abs({0})",
+                    "floor({0})",
+                    "ceil({0})",
+                    "round({0})",
+                    "round({0}, 2)",
+                    "trunc({0})",
+                    "sqrt({0})",
+                    "sqrt(abs({0}))",
+                    "signum({0})",
+                    "floor({0} / 10)",
+                ]);
+                Expression::node(f, template, vec![argument])
+            }
+            10..=12 => {
+                let from = *self.random.pick(&[
+                    Family::Int,
+                    Family::Int,
+                    Family::Float,
+                    Family::Decimal,
+                    Family::Text,
+                ]);
+                let to = *self.random.pick(&["DOUBLE", "DOUBLE", "REAL"]);
+                let cast = if from == Family::Text {
+                    "TRY_CAST"
+                } else {
+                    "CAST"
+                };
+                let argument = self.expression(from, d);
+                Expression::node(f, &format!("{cast}({{0}} AS {to})"), vec![argument])
+            }
+            _ => {
+                let argument = self.transcendental(d.min(1));
+                let template = *self
+                    .random
+                    .pick(&["floor({0})", "round({0})", "ceil({0} * 10)"]);
+                Expression::node(f, template, vec![argument])
+            }
+        }
+    }
+
+    fn decimal(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        let f = Family::Decimal;
+        match self.random.below(10) {
+            0..=4 => {
+                let operator = *self.random.pick(&["+", "-", "*", "+", "-"]);
+                let other = *self.random.pick(&[f, f, f, Family::Int]);
+                // Products grow; leaves keep most of them within 38 digits.
+                let arguments = if operator == "*" {
+                    vec![self.leaf(f), self.leaf(other)]
+                } else {
+                    vec![self.expression(f, d), self.expression(other, d.min(1))]
+                };
+                Expression::node(f, &format!("({{0}} {operator} {{1}})"), arguments)
+            }
+            5 => {
+                let operator = *self.random.pick(&["/", "%"]);
+                let arguments = vec![self.leaf(f), self.leaf(f)];
+                Expression::node(
+                    f,
+                    &format!("({{0}} {operator} NULLIF({{1}}, 0))"),
+                    arguments,
+                )
+            }
+            6 => {
+                let argument = self.expression(f, d);
+                let template = *self.random.pick(&[
+                    "(- {0})",
+                    "abs({0})",
+                    "round({0}, 1)",
+                    "floor({0})",
+                    "ceil({0})",
+                ]);
+                Expression::node(f, template, vec![argument])
+            }
+            _ => {
+                let from =
+                    *self
+                        .random
+                        .pick(&[Family::Int, Family::Decimal, Family::Float, Family::Text]);
+                let to = *self.random.pick(&[
+                    "DECIMAL(15,2)",
+                    "DECIMAL(10,0)",
+                    "DECIMAL(20,6)",
+                    "DECIMAL(38,4)",
+                    "DECIMAL(4,1)",
+                ]);
+                let cast = if self.random.chance(15) {
+                    "CAST"
+                } else {
+                    "TRY_CAST"
+                };
+                let argument = self.expression(from, d);
+                Expression::node(f, &format!("{cast}({{0}} AS {to})"), vec![argument])
+            }
+        }
+    }
+
+    fn text(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        let t = Family::Text;
+        match self.random.below(8) {
+            0..=2 => {
+                let argument = self.expression(t, d);
+                let template = *self.random.pick(&[
+                    "substr({0}, 2)",
+                    "substr({0}, 1, 3)",
+                    "substr({0}, 3, 0)",
+                    "substr({0}, 100)",
+                    "substr({0}, -1, 4)",
+                    "left({0}, 2)",
+                    "right({0}, 2)",
+                ]);
+                Expression::node(t, template, vec![argument])
+            }
+            3 => {
+                let arguments = vec![
+                    self.expression(t, d),
+                    self.expression(Family::Int, d.min(1)),
+                ];
+                Expression::node(t, "substr({0}, ({1}) % 20)", arguments)
+            }
+            4 => {
+                let argument = self.expression(t, d);
+                let template = *self.random.pick(&[
+                    "upper({0})",
+                    "lower({0})",
+                    "trim({0})",
+                    "reverse({0})",
+                    "replace({0}, 'a', 'xy')",
+                    "md5({0})",
+                ]);
+                Expression::node(t, template, vec![argument])
+            }
+            5 => {
+                let arguments = vec![self.expression(t, d), self.leaf(t)];
+                let template = *self.random.pick(&["({0} || {1})", "concat({0}, '-', {1})"]);
+                Expression::node(t, template, arguments)
+            }
+            6 => {
+                let from = *self.random.pick(&[Family::Int, Family::Date, Family::Bool]);
+                let argument = self.expression(from, d);
+                Expression::node(t, "CAST({0} AS VARCHAR)", vec![argument])
+            }
+            _ => self.leaf(t),
+        }
+    }
+
+    fn date(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        match self.random.below(4) {
+            0 | 1 => {
+                let argument = self.expression(Family::Timestamp, d);
+                Expression::node(Family::Date, "CAST({0} AS DATE)", vec![argument])
+            }
+            2 => {
+                let argument = self.expression(Family::Date, d);
+                let template = *self
+                    .random
+                    .pick(&["({0} + INTERVAL '1 day')", "({0} - INTERVAL '1 month')"]);
+                Expression::node(Family::Date, template, vec![argument])
+            }
+            _ => self.leaf(Family::Date),
+        }
+    }
+
+    fn timestamp(&mut self, depth: usize) -> Expression {
+        let d = depth - 1;
+        let t = Family::Timestamp;
+        match self.random.below(6) {
+            0 | 1 => {
+                let from = if self.random.chance(70) {
+                    t
+                } else {
+                    Family::Date
+                };
+                let part = *self.random.pick(&[
+                    "year",
+                    "quarter",
+                    "month",
+                    "week",
+                    "day",
+                    "hour",
+                    "minute",
+                    "second",
+                    "millisecond",
+                ]);
+                let argument = self.expression(from, d);
+                Expression::node(t, &format!("date_trunc('{part}', {{0}})"), vec![argument])
+            }
+            2 => {
+                let argument = self.expression(Family::Date, d);
+                Expression::node(t, "CAST({0} AS TIMESTAMP)", vec![argument])
+            }
+            3 => {
+                let unit = *self.random.pick(&["0", "3", "6", "9"]);
+                let argument = self.expression(t, d);
+                Expression::node(
+                    t,
+                    &format!("CAST({{0}} AS TIMESTAMP({unit}))"),
+                    vec![argument],
+                )
+            }
+            4 => {
+                let argument = self.expression(t, d);
+                Expression::node(t, "({0} + INTERVAL '90 minutes')", vec![argument])
+            }
+            _ => self.leaf(t),
+        }
+    }
+
+    fn time(&mut self, depth: usize) -> Expression {
+        if self.random.chance(50) {
+            let argument = self.expression(Family::Timestamp, depth - 1);
+            return Expression::node(Family::Time, "CAST({0} AS TIME)", vec![argument]);
+        }
+        self.leaf(Family::Time)
+    }
+}
