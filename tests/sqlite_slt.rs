@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
@@ -291,9 +292,11 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
                     let mut tally = Tally::default();
                     for file in files {
                         // On a worker of the runtime: its stack is deep enough for 64-way joins.
-                        let file = file.clone();
+                        let (file, begin) = (file.clone(), Instant::now());
+                        let name = file.display().to_string();
                         let one = runtime.spawn(async move { run_file(&file, worker).await });
                         tally.add(runtime.block_on(one).expect("the file's task ended"));
+                        println!("  {name}, half {worker}: {:.0} s", begin.elapsed().as_secs_f64());
                     }
                     tally
                 })

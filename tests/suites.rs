@@ -96,7 +96,7 @@ impl Operators {
     }
 
     fn visit(&mut self, plan: &Arc<dyn ExecutionPlan>) {
-        if plan.name().contains("FusedExec") {
+        if plan.name() == "FusedExec" {
             self.fused += 1;
         } else {
             self.unfused += 1;

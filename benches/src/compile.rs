@@ -109,7 +109,7 @@ pub fn run(queries: Option<&Path>, scale: f64, report: &mut Report) -> Result<()
 
 /// The stages of a plan that were compiled when it ran.
 fn gather(plan: &Arc<dyn ExecutionPlan>, query: usize, stages: &mut Vec<Stage>) {
-    if plan.name().contains("FusedExec")
+    if plan.name() == "FusedExec"
         && let Some(metrics) = plan.metrics()
     {
         let value = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize());

@@ -244,5 +244,5 @@ async fn drain(session: &Session, sql: &str) -> Result<Drained, Failure> {
 
 /// Whether a plan holds a fused stage.
 pub fn is_fused(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.name().contains("FusedExec") || plan.children().into_iter().any(is_fused)
+    plan.name() == "FusedExec" || plan.children().into_iter().any(is_fused)
 }
