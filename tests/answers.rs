@@ -32,12 +32,7 @@ impl Answer {
     /// Prints batches cell by cell; NULL reads `NULL`.
     pub fn of(batches: &[RecordBatch]) -> Result<Self, String> {
         let types = batches.first().map_or_else(Vec::new, |batch| {
-            batch
-                .schema()
-                .fields()
-                .iter()
-                .map(|f| f.data_type().clone())
-                .collect()
+            batch.schema().fields().iter().map(|f| f.data_type().clone()).collect()
         });
         let options = FormatOptions::default().with_null("NULL");
         let mut rows = Vec::new();
@@ -51,8 +46,7 @@ impl Answer {
                     }
                     _ => None,
                 };
-                let format =
-                    ArrayFormatter::try_new(column, &options).map_err(|e| e.to_string())?;
+                let format = ArrayFormatter::try_new(column, &options).map_err(|e| e.to_string())?;
                 for row in 0..batch.num_rows() {
                     // A value that cannot be printed (a date out of range) is still a value.
                     let text = match format.value(row).try_to_string() {
@@ -74,10 +68,7 @@ impl Answer {
     fn sorted(mut self) -> Self {
         self.rows.sort_by(|a, b| {
             let exact = |row: &[Cell]| -> Vec<String> {
-                row.iter()
-                    .filter(|c| c.float.is_none())
-                    .map(|c| c.text.clone())
-                    .collect()
+                row.iter().filter(|c| c.float.is_none()).map(|c| c.text.clone()).collect()
             };
             exact(a).cmp(&exact(b)).then_with(|| {
                 a.iter()
@@ -124,10 +115,7 @@ fn difference(left: &Answer, right: &Answer) -> Option<String> {
     for (number, (a, b)) in left.rows.iter().zip(&right.rows).enumerate() {
         for (column, (x, y)) in a.iter().zip(b).enumerate() {
             if !close(x, y) {
-                return Some(format!(
-                    "row {number}, column {column}: {} and {}",
-                    x.text, y.text
-                ));
+                return Some(format!("row {number}, column {column}: {} and {}", x.text, y.text));
             }
         }
     }
@@ -137,9 +125,7 @@ fn difference(left: &Answer, right: &Answer) -> Option<String> {
 fn close(x: &Cell, y: &Cell) -> bool {
     match (x.float, y.float) {
         (Some(a), Some(b)) => {
-            a == b
-                || (a.is_nan() && b.is_nan())
-                || (a - b).abs() <= FLOAT_TOLERANCE * a.abs().max(b.abs())
+            a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= FLOAT_TOLERANCE * a.abs().max(b.abs())
         }
         (None, None) => x.text == y.text,
         _ => false,
@@ -151,10 +137,8 @@ fn comparison_tells_rows_apart() {
     use arrow::array::{ArrayRef, Float64Array, Int32Array};
     use std::sync::Arc;
     let batch = |k: Vec<i32>, v: Vec<Option<f64>>| {
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("k", Arc::new(Int32Array::from(k))),
-            ("v", Arc::new(Float64Array::from(v))),
-        ];
+        let columns: Vec<(&str, ArrayRef)> =
+            vec![("k", Arc::new(Int32Array::from(k))), ("v", Arc::new(Float64Array::from(v)))];
         Answer::of(&[RecordBatch::try_from_iter_with_nullable(
             columns.into_iter().map(|(n, a)| (n, a, true)),
         )
@@ -167,10 +151,7 @@ fn comparison_tells_rows_apart() {
     assert_eq!(compare(base(), swapped(), false), Verdict::Same);
     assert_eq!(compare(base(), swapped(), true), Verdict::Reordered);
     let other = batch(vec![1, 2], vec![Some(0.5), Some(0.0)]);
-    assert!(matches!(
-        compare(base(), other, false),
-        Verdict::Different(_)
-    ));
+    assert!(matches!(compare(base(), other, false), Verdict::Different(_)));
     let close = batch(vec![1, 2], vec![Some(0.5 + 1e-12), None]);
     assert_eq!(compare(base(), close, true), Verdict::Same);
     let far = batch(vec![1, 2], vec![Some(0.5 + 1e-6), None]);

@@ -42,27 +42,11 @@ enum Fate {
 /// The folders, which of their files to take, and the extension under which they are read.
 const SOURCES: &[(&str, &[&str], &str)] = &[
     ("parquet-testing/bad_data", &["parquet"], "parquet"),
-    (
-        "arrow-testing/data/parquet/fuzzing",
-        &["", "fuzz"],
-        "parquet",
-    ),
-    (
-        "arrow-testing/data/parquet/encoding-fuzzing",
-        &[""],
-        "parquet",
-    ),
-    (
-        "arrow-testing/data/arrow-ipc-stream",
-        &["", "fuzz", "stream", "arrow_file"],
-        "arrow",
-    ),
+    ("arrow-testing/data/parquet/fuzzing", &["", "fuzz"], "parquet"),
+    ("arrow-testing/data/parquet/encoding-fuzzing", &[""], "parquet"),
+    ("arrow-testing/data/arrow-ipc-stream", &["", "fuzz", "stream", "arrow_file"], "arrow"),
     ("arrow-testing/data/arrow-ipc-file", &["", "fuzz"], "arrow"),
-    (
-        "arrow-testing/data/arrow-ipc-tensor-stream",
-        &["", "fuzz"],
-        "arrow",
-    ),
+    ("arrow-testing/data/arrow-ipc-tensor-stream", &["", "fuzz"], "arrow"),
     ("arrow-testing/data/csv/fuzzing", &["", "fuzz"], "csv"),
     ("duckdb-badfiles", &["parquet"], "parquet"),
     ("duckdb-badfiles", &["json", "ndjson"], "json"),
@@ -95,11 +79,7 @@ fn link_files(root: &Path, links: &Path) -> Vec<PathBuf> {
             if !extensions.contains(&extension.as_ref()) {
                 continue;
             }
-            let stem = file
-                .file_stem()
-                .expect("a file name")
-                .to_string_lossy()
-                .into_owned();
+            let stem = file.file_stem().expect("a file name").to_string_lossy().into_owned();
             let link = links.join(format!("{:04}-{stem}.{read_as}", linked.len()));
             std::os::unix::fs::symlink(&file, &link).expect("a link");
             linked.push(link);
@@ -113,13 +93,7 @@ fn read_all(list: &Path, count: usize, side: &str) -> Vec<Fate> {
     let mut fates: Vec<Fate> = Vec::new();
     while fates.len() < count {
         let mut child = Command::new(std::env::current_exe().expect("the test binary"))
-            .args([
-                "--exact",
-                "badfiles::reader",
-                "--ignored",
-                "--nocapture",
-                "--test-threads=1",
-            ])
+            .args(["--exact", "badfiles::reader", "--ignored", "--nocapture", "--test-threads=1"])
             .env(LIST, list)
             .env(SIDE, side)
             .env(FROM, fates.len().to_string())
@@ -196,9 +170,7 @@ impl Side {
 
     /// All columns as they are, then a filter and an aggregate over the first one, which is what fuses.
     async fn digest(&self, path: &Path) -> Result<String, String> {
-        let all = self
-            .answer(&format!("select * from '{}'", path.display()))
-            .await?;
+        let all = self.answer(&format!("select * from '{}'", path.display())).await?;
         let rows = all.rows.len();
         let text = digest(&all);
         let counted = self
@@ -228,10 +200,7 @@ fn reader() {
     let Some(list) = std::env::var_os(LIST) else {
         return;
     };
-    let from: usize = std::env::var(FROM)
-        .expect("where to start")
-        .parse()
-        .expect("a number");
+    let from: usize = std::env::var(FROM).expect("where to start").parse().expect("a number");
     let side = match std::env::var(SIDE).expect("a side").as_str() {
         "stock" => {
             let config = SessionConfig::new().with_target_partitions(2);
@@ -241,11 +210,7 @@ fn reader() {
         other => panic!("no side {other}"),
     };
     let runtime = suites::runtime();
-    for path in std::fs::read_to_string(list)
-        .expect("the list")
-        .lines()
-        .skip(from)
-    {
+    for path in std::fs::read_to_string(list).expect("the list").lines().skip(from) {
         println!("\n@start {path}");
         let work = std::panic::AssertUnwindSafe(side.digest(Path::new(path))).catch_unwind();
         match runtime.block_on(work) {
@@ -318,13 +283,6 @@ fn bad_files_meet_the_fate_they_meet_in_stock_datafusion() {
         println!("  {problem}");
     }
     assert!(files.len() > 600, "only {} files found", files.len());
-    assert!(
-        rejected > 50,
-        "only {rejected} files rejected: are they read at all?"
-    );
-    assert!(
-        problems.is_empty(),
-        "{} problems, see above",
-        problems.len()
-    );
+    assert!(rejected > 50, "only {rejected} files rejected: are they read at all?");
+    assert!(problems.is_empty(), "{} problems, see above", problems.len());
 }

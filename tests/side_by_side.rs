@@ -59,9 +59,7 @@ impl Tally {
 }
 
 fn stock() -> SessionContext {
-    let config = SessionConfig::new()
-        .with_information_schema(true)
-        .with_target_partitions(2);
+    let config = SessionConfig::new().with_information_schema(true).with_target_partitions(2);
     SessionContext::new_with_config(config)
 }
 
@@ -71,12 +69,7 @@ async fn run_stock(context: &SessionContext, sql: &str) -> Result<Answer, String
         let batches = frame.collect().await.map_err(|e| e.to_string())?;
         Answer::of(&batches)
     };
-    match tokio::time::timeout(
-        STATEMENT_LIMIT,
-        std::panic::AssertUnwindSafe(work).catch_unwind(),
-    )
-    .await
-    {
+    match tokio::time::timeout(STATEMENT_LIMIT, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(payload)) => Err(format!("PANIC: {}", panic_text(payload.as_ref()))),
         Err(_) => Err("HANG".into()),
@@ -100,24 +93,10 @@ fn rewritten(sql: &str, suites_root: &Path, scratch: &Path) -> String {
     let slt = suites_root.join("datafusion-slt");
     let pairs = [
         ("test_files/scratch", scratch.display().to_string()),
-        (
-            "../core/tests/",
-            slt.join("refdata/core/tests/").display().to_string(),
-        ),
-        (
-            "../datasource-arrow/tests/",
-            slt.join("refdata/datasource-arrow/tests/")
-                .display()
-                .to_string(),
-        ),
-        (
-            "../../parquet-testing/",
-            suites_root.join("parquet-testing/").display().to_string(),
-        ),
-        (
-            "../../testing/",
-            suites_root.join("arrow-testing/").display().to_string(),
-        ),
+        ("../core/tests/", slt.join("refdata/core/tests/").display().to_string()),
+        ("../datasource-arrow/tests/", slt.join("refdata/datasource-arrow/tests/").display().to_string()),
+        ("../../parquet-testing/", suites_root.join("parquet-testing/").display().to_string()),
+        ("../../testing/", suites_root.join("arrow-testing/").display().to_string()),
         ("'data/", format!("'{}", slt.join("data/").display())),
     ];
     let mut sql = sql.to_string();
@@ -140,9 +119,7 @@ fn keyword(sql: &str) -> String {
 async fn run_file(path: &Path, name: &str, suites_root: &Path) -> Tally {
     let mut tally = Tally::default();
     let Ok(records) = sqllogictest::parse_file::<DefaultColumnType>(path) else {
-        tally
-            .differences
-            .push(format!("{name}: not a valid .slt file"));
+        tally.differences.push(format!("{name}: not a valid .slt file"));
         return tally;
     };
     let scratch = tempfile::tempdir().expect("a scratch folder");
@@ -183,15 +160,11 @@ async fn run_file(path: &Path, name: &str, suites_root: &Path) -> Tally {
             }
             (Err(stock), Ok((_, fused))) => {
                 tally.fused += usize::from(fused && is_query);
-                tally
-                    .lenient
-                    .push(format!("{}\n    stock: {}", at(), one_line(&stock)));
+                tally.lenient.push(format!("{}\n    stock: {}", at(), one_line(&stock)));
             }
-            (Ok(_), Err(fused)) => tally.differences.push(format!(
-                "{}\n    fuseline rejects: {}",
-                at(),
-                one_line(&fused)
-            )),
+            (Ok(_), Err(fused)) => {
+                tally.differences.push(format!("{}\n    fuseline rejects: {}", at(), one_line(&fused)))
+            }
             (Ok(expected), Ok((actual, fused))) => {
                 tally.fused += usize::from(fused && is_query);
                 if !is_query {
@@ -205,10 +178,9 @@ async fn run_file(path: &Path, name: &str, suites_root: &Path) -> Tally {
                         if is_unstable(&context, &session, &stock_sql, &fused_sql).await {
                             tally.unstable += 1;
                         } else if !justified(name, &sql) {
-                            tally.differences.push(format!(
-                                "{}\n    stock and fuseline (fused: {fused}): {what}",
-                                at()
-                            ));
+                            tally
+                                .differences
+                                .push(format!("{}\n    stock and fuseline (fused: {fused}): {what}", at()));
                         }
                     }
                 }
@@ -219,9 +191,7 @@ async fn run_file(path: &Path, name: &str, suites_root: &Path) -> Tally {
 }
 
 fn justified(name: &str, sql: &str) -> bool {
-    JUSTIFIED
-        .iter()
-        .any(|(file, part, _)| name.ends_with(file) && sql.contains(part))
+    JUSTIFIED.iter().any(|(file, part, _)| name.ends_with(file) && sql.contains(part))
 }
 
 /// Whether stock disagrees with itself on the query, or agrees with fuseline when both run again.
@@ -232,19 +202,17 @@ async fn is_unstable(
     fused_sql: &str,
 ) -> bool {
     for _ in 0..3 {
-        let (Ok(first), Ok(second)) = (
-            run_stock(context, stock_sql).await,
-            run_stock(context, stock_sql).await,
-        ) else {
+        let (Ok(first), Ok(second)) =
+            (run_stock(context, stock_sql).await, run_stock(context, stock_sql).await)
+        else {
             return true;
         };
         if compare(first, second, false) != Verdict::Same {
             return true;
         }
-        let (Ok(stock), Ok((fused, _))) = (
-            run_stock(context, stock_sql).await,
-            run_fused(session, fused_sql).await,
-        ) else {
+        let (Ok(stock), Ok((fused, _))) =
+            (run_stock(context, stock_sql).await, run_fused(session, fused_sql).await)
+        else {
             return false;
         };
         if compare(stock, fused, false) == Verdict::Same {
@@ -285,15 +253,10 @@ fn run_all(suite: &str, root: &Path, files: &[PathBuf]) -> (Tally, BTreeMap<Stri
             scope.spawn(|| {
                 let runtime = suites::runtime();
                 while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let name = path
-                        .strip_prefix(root)
-                        .expect("below the root")
-                        .display()
-                        .to_string();
+                    let name = path.strip_prefix(root).expect("below the root").display().to_string();
                     let (path, root) = (path.clone(), suites_root.to_path_buf());
                     let task_name = name.clone();
-                    let task =
-                        runtime.spawn(async move { run_file(&path, &task_name, &root).await });
+                    let task = runtime.spawn(async move { run_file(&path, &task_name, &root).await });
                     let tally = runtime.block_on(task).expect("the file's task ended");
                     let mut total = total.lock().expect("no panic holds the lock");
                     if !tally.differences.is_empty() {
@@ -340,11 +303,7 @@ fn duckdb_statements_agree_with_stock_datafusion() {
     let (total, by_file) = run_all("duckdb-portable", &dir, &files);
     assert!(total.queries >= 3_000, "only {} queries ran", total.queries);
     assert!(total.fused * 100 >= total.queries, "hardly anything fused");
-    assert!(
-        by_file.is_empty(),
-        "{} statements differ, see above",
-        total.differences.len()
-    );
+    assert!(by_file.is_empty(), "{} statements differ, see above", total.differences.len());
 }
 
 #[test]
@@ -369,9 +328,5 @@ fn datafusion_statements_agree_with_stock_datafusion() {
     }
     let (total, by_file) = run_all("datafusion-slt", &dir, &files);
     assert!(total.fused * 100 >= total.queries, "hardly anything fused");
-    assert!(
-        by_file.is_empty(),
-        "{} statements differ, see above",
-        total.differences.len()
-    );
+    assert!(by_file.is_empty(), "{} statements differ, see above", total.differences.len());
 }

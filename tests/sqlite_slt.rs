@@ -18,9 +18,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use fuseline::Session;
-use sqllogictest::{
-    AsyncDB, DBOutput, DefaultColumnType, QueryExpect, Record, Runner, TestErrorKind,
-};
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, QueryExpect, Record, Runner, TestErrorKind};
 
 use crate::suites::{self, Operators};
 
@@ -71,12 +69,10 @@ impl AsyncDB for Connection {
                 .enumerate()
                 .map(|(i, column)| cells(column, wire.letters.get(i).copied().unwrap_or('T')))
                 .collect();
-            rows.extend((0..batch.num_rows()).map(|row| {
-                columns
-                    .iter()
-                    .map(|column| column[row].clone())
-                    .collect::<Vec<_>>()
-            }));
+            rows.extend(
+                (0..batch.num_rows())
+                    .map(|row| columns.iter().map(|column| column[row].clone()).collect::<Vec<_>>()),
+            );
         }
         let types = vec![DefaultColumnType::Any; wire.letters.len()];
         Ok(DBOutput::Rows { types, rows })
@@ -92,11 +88,10 @@ fn cells(column: &ArrayRef, letter: char) -> Vec<String> {
         'I' => {
             let numbers = match column.data_type() {
                 // SQLite truncates towards zero, as a cast does; text counts as 0 unless it is a number.
-                DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => cast(
-                    &cast(column, &DataType::Float64).expect("text to float"),
-                    &DataType::Int64,
-                )
-                .expect("float to int"),
+                DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
+                    cast(&cast(column, &DataType::Float64).expect("text to float"), &DataType::Int64)
+                        .expect("float to int")
+                }
                 _ => cast(column, &DataType::Int64).expect("a number under type I"),
             };
             let numbers = numbers.as_primitive::<Int64Type>();
@@ -116,13 +111,15 @@ fn cells(column: &ArrayRef, letter: char) -> Vec<String> {
             let numbers = cast(column, &DataType::Float64).expect("a number under type R");
             let numbers = numbers.as_primitive::<Float64Type>();
             (0..column.len())
-                .map(|row| {
-                    if numbers.is_null(row) {
-                        "NULL".into()
-                    } else {
-                        format!("{:.3}", numbers.value(row))
-                    }
-                })
+                .map(
+                    |row| {
+                        if numbers.is_null(row) {
+                            "NULL".into()
+                        } else {
+                            format!("{:.3}", numbers.value(row))
+                        }
+                    },
+                )
                 .collect()
         }
         _ => {
@@ -137,11 +134,7 @@ fn cells(column: &ArrayRef, letter: char) -> Vec<String> {
                         Some(booleans) => i32::from(booleans.value(row)).to_string(),
                         None => format.value(row).to_string(),
                     };
-                    if text.is_empty() {
-                        "(empty)".into()
-                    } else {
-                        text
-                    }
+                    if text.is_empty() { "(empty)".into() } else { text }
                 })
                 .collect()
         }
@@ -170,45 +163,29 @@ impl Tally {
 
 /// SQL as the reject list has it: one line, its first 119 characters.
 fn list_key(sql: &str) -> String {
-    sql.replace(['\n', '\t'], " ")
-        .trim_end()
-        .chars()
-        .take(119)
-        .collect()
+    sql.replace(['\n', '\t'], " ").trim_end().chars().take(119).collect()
 }
 
 /// Runs one file: every statement, and the queries whose number is `worker` modulo the worker count.
 async fn run_file(path: &Path, worker: usize) -> Tally {
-    let stem = path
-        .file_stem()
-        .expect("a file name")
-        .to_string_lossy()
-        .into_owned();
+    let stem = path.file_stem().expect("a file name").to_string_lossy().into_owned();
     let records = sqllogictest::parse_file::<DefaultColumnType>(path).expect("a valid .slt file");
     let wire = Arc::new(Mutex::new(Wire::default()));
     let session = Arc::new(suites::session("force", 2, BATCH_ROWS));
     let mut runner = Runner::new({
         let wire = Arc::clone(&wire);
         move || {
-            let connection = Connection {
-                session: Arc::clone(&session),
-                wire: Arc::clone(&wire),
-            };
+            let connection = Connection { session: Arc::clone(&session), wire: Arc::clone(&wire) };
             async move { Ok(connection) }
         }
     });
     let mut tally = Tally::default();
     let mut number = 0;
     for record in records {
-        let Record::Query {
-            sql, expected, loc, ..
-        } = &record
-        else {
+        let Record::Query { sql, expected, loc, .. } = &record else {
             let outcome = runner.run_async(record.clone()).await;
             if let Err(error) = outcome {
-                tally
-                    .wrong
-                    .push(format!("{stem}: a statement failed: {error}"));
+                tally.wrong.push(format!("{stem}: a statement failed: {error}"));
             }
             continue;
         };
@@ -219,14 +196,8 @@ async fn run_file(path: &Path, worker: usize) -> Tally {
         let QueryExpect::Results { types, .. } = expected else {
             panic!("{stem}: core holds only queries with results");
         };
-        let letters = types
-            .iter()
-            .map(sqllogictest::ColumnType::to_char)
-            .collect();
-        *wire.lock().expect("no panic holds the lock") = Wire {
-            letters,
-            operators: Operators::default(),
-        };
+        let letters = types.iter().map(sqllogictest::ColumnType::to_char).collect();
+        *wire.lock().expect("no panic holds the lock") = Wire { letters, operators: Operators::default() };
         let (sql, line) = (sql.clone(), loc.line());
         match runner.run_async(record).await {
             Ok(_) => tally.passed += 1,
@@ -240,13 +211,7 @@ async fn run_file(path: &Path, worker: usize) -> Tally {
                 other => tally.wrong.push(format!("{stem}:{line}: {other}")),
             },
         }
-        tally.fused += usize::from(
-            wire.lock()
-                .expect("no panic holds the lock")
-                .operators
-                .fused
-                > 0,
-        );
+        tally.fused += usize::from(wire.lock().expect("no panic holds the lock").operators.fused > 0);
     }
     tally
 }
@@ -254,18 +219,11 @@ async fn run_file(path: &Path, worker: usize) -> Tally {
 /// How often stock DataFusion rejects each (file stem, start of SQL).
 fn stock_rejects(list: &Path) -> HashMap<(String, String), usize> {
     let mut rejects = HashMap::new();
-    for line in std::fs::read_to_string(list)
-        .expect("the reject list")
-        .lines()
-    {
+    for line in std::fs::read_to_string(list).expect("the reject list").lines() {
         let mut fields = line.splitn(4, '\t');
         let file = Path::new(fields.next().expect("a file"));
         let sql = fields.nth(2).expect("a query");
-        let stem = file
-            .file_stem()
-            .expect("a file name")
-            .to_string_lossy()
-            .into_owned();
+        let stem = file.file_stem().expect("a file name").to_string_lossy().into_owned();
         *rejects.entry((stem, list_key(sql))).or_default() += 1;
     }
     rejects
@@ -316,12 +274,7 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
         total.fused,
         total.fused * 100 / ran.max(1),
     );
-    assert!(
-        total.wrong.is_empty(),
-        "{} wrong:\n{}",
-        total.wrong.len(),
-        first(&total.wrong)
-    );
+    assert!(total.wrong.is_empty(), "{} wrong:\n{}", total.wrong.len(), first(&total.wrong));
 
     let mut allowed = stock_rejects(&dir.join("core-rejects-datafusion55.tsv"));
     let mut extra = Vec::new();
@@ -332,16 +285,8 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
             None => extra.push(format!("{stem}: {sql}")),
         }
     }
-    assert!(
-        extra.is_empty(),
-        "rejected, but stock accepts:\n{}",
-        first(&extra)
-    );
-    assert!(
-        total.passed >= STOCK_PASSES,
-        "{} passed, stock {STOCK_PASSES}",
-        total.passed
-    );
+    assert!(extra.is_empty(), "rejected, but stock accepts:\n{}", first(&extra));
+    assert!(total.passed >= STOCK_PASSES, "{} passed, stock {STOCK_PASSES}", total.passed);
     assert!(
         total.fused * 100 >= FUSED_FLOOR_PERCENT * ran,
         "only {} of {ran} queries ran with a fused stage",
@@ -351,10 +296,5 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
 
 /// The first few of many lines.
 fn first(lines: &[String]) -> String {
-    lines
-        .iter()
-        .take(5)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join("\n---\n")
+    lines.iter().take(5).cloned().collect::<Vec<_>>().join("\n---\n")
 }

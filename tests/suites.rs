@@ -37,12 +37,18 @@ pub fn nightly() -> bool {
     std::env::var_os("FUSELINE_NIGHTLY").is_some_and(|v| v == "1")
 }
 
+/// What runs fused loops: compiled code, or what `$FUSELINE_BACKEND` says (`interp` for the interpreter).
+pub fn backend() -> String {
+    std::env::var("FUSELINE_BACKEND").unwrap_or_else(|_| "cpu".into())
+}
+
 /// A session with the given `fuseline.fusion` mode, thread count and DataFusion batch size (rows).
 pub fn session(fusion: &str, threads: usize, batch_rows: usize) -> Session {
     Session::builder()
         .threads(threads)
         .set("fuseline.fusion", fusion)
-        .set("datafusion.execution.batch_size", &batch_rows.to_string())
+        .set("fuseline.backend", backend())
+        .set("datafusion.execution.batch_size", batch_rows.to_string())
         .set("datafusion.catalog.information_schema", "true")
         .build()
         .expect("a session with valid settings")

@@ -16,8 +16,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use fuseline::Session;
 use sqllogictest::{DefaultColumnType, QueryExpect, Record, SortMode};
 use tpchgen::generators::{
-    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator,
-    PartSuppGenerator, RegionGenerator, SupplierGenerator,
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
+    RegionGenerator, SupplierGenerator,
 };
 use tpchgen_arrow::{
     CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow,
@@ -42,43 +42,21 @@ impl Table {
     fn read(name: &'static str, reader: impl RecordBatchReader) -> Self {
         let schema = reader.schema();
         let batches = reader.collect::<Result<_, _>>().expect("generated batches");
-        Self {
-            name,
-            schema,
-            batches,
-        }
+        Self { name, schema, batches }
     }
 }
 
 /// The eight tables, generated at first use.
 static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
     vec![
-        Table::read(
-            "nation",
-            NationArrow::new(NationGenerator::new(SCALE, 1, 1)),
-        ),
-        Table::read(
-            "region",
-            RegionArrow::new(RegionGenerator::new(SCALE, 1, 1)),
-        ),
+        Table::read("nation", NationArrow::new(NationGenerator::new(SCALE, 1, 1))),
+        Table::read("region", RegionArrow::new(RegionGenerator::new(SCALE, 1, 1))),
         Table::read("part", PartArrow::new(PartGenerator::new(SCALE, 1, 1))),
-        Table::read(
-            "supplier",
-            SupplierArrow::new(SupplierGenerator::new(SCALE, 1, 1)),
-        ),
-        Table::read(
-            "partsupp",
-            PartSuppArrow::new(PartSuppGenerator::new(SCALE, 1, 1)),
-        ),
-        Table::read(
-            "customer",
-            CustomerArrow::new(CustomerGenerator::new(SCALE, 1, 1)),
-        ),
+        Table::read("supplier", SupplierArrow::new(SupplierGenerator::new(SCALE, 1, 1))),
+        Table::read("partsupp", PartSuppArrow::new(PartSuppGenerator::new(SCALE, 1, 1))),
+        Table::read("customer", CustomerArrow::new(CustomerGenerator::new(SCALE, 1, 1))),
         Table::read("orders", OrderArrow::new(OrderGenerator::new(SCALE, 1, 1))),
-        Table::read(
-            "lineitem",
-            LineItemArrow::new(LineItemGenerator::new(SCALE, 1, 1)),
-        ),
+        Table::read("lineitem", LineItemArrow::new(LineItemGenerator::new(SCALE, 1, 1))),
     ]
 });
 
@@ -97,25 +75,15 @@ fn stock() -> SessionContext {
     for table in TABLES.iter() {
         let memory = MemTable::try_new(Arc::clone(&table.schema), vec![table.batches.clone()])
             .expect("a table of batches");
-        context
-            .register_table(table.name, Arc::new(memory))
-            .expect("a table registers");
+        context.register_table(table.name, Arc::new(memory)).expect("a table registers");
     }
     context
 }
 
 /// Whether a printed answer line and a row hold the same words, numbers within the tolerance.
 fn line_matches(line: &str, row: &[Cell]) -> bool {
-    let text: Vec<&str> = row
-        .iter()
-        .map(|cell| {
-            if cell.text.is_empty() {
-                "(empty)"
-            } else {
-                cell.text.as_str()
-            }
-        })
-        .collect();
+    let text: Vec<&str> =
+        row.iter().map(|cell| if cell.text.is_empty() { "(empty)" } else { cell.text.as_str() }).collect();
     let text = text.join(" ");
     let (mut expected, mut actual) = (line.split_whitespace(), text.split_whitespace());
     loop {
@@ -145,32 +113,18 @@ fn answers_are_those_printed_for_this_generator() {
         for record in records {
             match record {
                 Record::Statement { sql, .. } => {
-                    runtime
-                        .block_on(suites::run(&session, &sql))
-                        .expect("a statement runs");
+                    runtime.block_on(suites::run(&session, &sql)).expect("a statement runs");
                 }
-                Record::Query {
-                    sql,
-                    expected:
-                        QueryExpect::Results {
-                            results, sort_mode, ..
-                        },
-                    ..
-                } => {
+                Record::Query { sql, expected: QueryExpect::Results { results, sort_mode, .. }, .. } => {
                     let outcome = runtime
                         .block_on(suites::run(&session, &sql))
                         .unwrap_or_else(|error| panic!("Q{number}: {error}"));
                     let answer = Answer::of(&outcome.batches).expect("printable rows");
-                    assert!(
-                        !results.is_empty(),
-                        "Q{number}: an answer without rows proves little"
-                    );
+                    assert!(!results.is_empty(), "Q{number}: an answer without rows proves little");
                     assert_eq!(answer.rows.len(), results.len(), "Q{number}: rows");
                     let mut rows = answer.rows;
                     if sort_mode == Some(SortMode::RowSort) {
-                        rows.sort_by_key(|row| {
-                            row.iter().map(|c| c.text.clone()).collect::<Vec<_>>()
-                        });
+                        rows.sort_by_key(|row| row.iter().map(|c| c.text.clone()).collect::<Vec<_>>());
                     }
                     for (line, row) in results.iter().zip(&rows) {
                         assert!(line_matches(line, row), "Q{number}: {line} is not {row:?}");
@@ -194,17 +148,15 @@ fn queries_agree_with_stock_datafusion_and_fuse() {
     let mut without_stage = Vec::new();
     println!("query  absorbed  stages  left");
     for number in 1..=22 {
-        let sql = std::fs::read_to_string(dir.join(format!("queries/q{number:02}.sql")))
-            .expect("a query file");
+        let sql =
+            std::fs::read_to_string(dir.join(format!("queries/q{number:02}.sql"))).expect("a query file");
         let sql = sql.trim().trim_end_matches(';');
         let frame = runtime.block_on(context.sql(sql)).expect("stock plans it");
-        let stock_plan: Arc<dyn ExecutionPlan> = runtime
-            .block_on(frame.clone().create_physical_plan())
-            .expect("stock plans it");
+        let stock_plan: Arc<dyn ExecutionPlan> =
+            runtime.block_on(frame.clone().create_physical_plan()).expect("stock plans it");
         let expected = runtime.block_on(frame.collect()).expect("stock runs it");
-        let outcome = runtime
-            .block_on(suites::run(&session, sql))
-            .unwrap_or_else(|error| panic!("Q{number}: {error}"));
+        let outcome =
+            runtime.block_on(suites::run(&session, sql)).unwrap_or_else(|error| panic!("Q{number}: {error}"));
         let expected = Answer::of(&expected).expect("printable rows");
         let actual = Answer::of(&outcome.batches).expect("printable rows");
         assert_eq!(compare(expected, actual, true), Verdict::Same, "Q{number}");
@@ -221,8 +173,5 @@ fn queries_agree_with_stock_datafusion_and_fuse() {
             without_stage.push(number);
         }
     }
-    assert!(
-        without_stage.is_empty(),
-        "no stage fused in queries {without_stage:?}"
-    );
+    assert!(without_stage.is_empty(), "no stage fused in queries {without_stage:?}");
 }

@@ -35,26 +35,14 @@ pub struct Rows {
 impl Rows {
     pub fn of(batches: &[RecordBatch]) -> Result<Self, String> {
         let Some(first) = batches.first() else {
-            return Ok(Self {
-                types: Vec::new(),
-                rows: Vec::new(),
-            });
+            return Ok(Self { types: Vec::new(), rows: Vec::new() });
         };
         let all = concat_batches(&first.schema(), batches).map_err(|e| e.to_string())?;
-        let columns = all
-            .columns()
-            .iter()
-            .map(values)
-            .collect::<Result<Vec<Vec<Value>>, String>>()?;
+        let columns = all.columns().iter().map(values).collect::<Result<Vec<Vec<Value>>, String>>()?;
         let rows = (0..all.num_rows())
             .map(|row| columns.iter().map(|column| column[row].clone()).collect())
             .collect();
-        let types = first
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.data_type().clone())
-            .collect();
+        let types = first.schema().fields().iter().map(|f| f.data_type().clone()).collect();
         Ok(Self { types, rows })
     }
 
@@ -75,62 +63,30 @@ fn values(column: &ArrayRef) -> Result<Vec<Value>, String> {
     Ok(match column.data_type() {
         DataType::Float64 => {
             let column = column.as_primitive::<Float64Type>();
-            rows.map(|r| {
-                if valid(r) {
-                    Value::Float(column.value(r))
-                } else {
-                    Value::Null
-                }
-            })
-            .collect()
+            rows.map(|r| if valid(r) { Value::Float(column.value(r)) } else { Value::Null }).collect()
         }
         DataType::Float32 => {
             let column = column.as_primitive::<Float32Type>();
-            rows.map(|r| {
-                if valid(r) {
-                    Value::Single(column.value(r))
-                } else {
-                    Value::Null
-                }
-            })
-            .collect()
+            rows.map(|r| if valid(r) { Value::Single(column.value(r)) } else { Value::Null }).collect()
         }
         DataType::Float16 => {
             let column = column.as_primitive::<Float16Type>();
-            rows.map(|r| {
-                if valid(r) {
-                    Value::Single(column.value(r).to_f32())
-                } else {
-                    Value::Null
-                }
-            })
-            .collect()
+            rows.map(|r| if valid(r) { Value::Single(column.value(r).to_f32()) } else { Value::Null })
+                .collect()
         }
         // Temporal values as their numbers: text would lose nothing, but refuses years out of range.
         DataType::Timestamp(_, _) | DataType::Time64(_) | DataType::Date64 => {
             let column = cast(column, &DataType::Int64).map_err(|e| e.to_string())?;
             let column = column.as_primitive::<Int64Type>().clone();
-            rows.map(|r| {
-                if valid(r) {
-                    Value::Text(column.value(r).to_string())
-                } else {
-                    Value::Null
-                }
-            })
-            .collect()
+            rows.map(|r| if valid(r) { Value::Text(column.value(r).to_string()) } else { Value::Null })
+                .collect()
         }
         DataType::Date32 | DataType::Time32(_) => {
             let column = cast(column, &DataType::Int32).map_err(|e| e.to_string())?;
             let column = cast(&column, &DataType::Int64).map_err(|e| e.to_string())?;
             let column = column.as_primitive::<Int64Type>().clone();
-            rows.map(|r| {
-                if valid(r) {
-                    Value::Text(column.value(r).to_string())
-                } else {
-                    Value::Null
-                }
-            })
-            .collect()
+            rows.map(|r| if valid(r) { Value::Text(column.value(r).to_string()) } else { Value::Null })
+                .collect()
         }
         _ => {
             let options = FormatOptions::default();
@@ -138,12 +94,7 @@ fn values(column: &ArrayRef) -> Result<Vec<Value>, String> {
             let mut found = Vec::with_capacity(column.len());
             for row in rows {
                 found.push(if valid(row) {
-                    Value::Text(
-                        format
-                            .value(row)
-                            .try_to_string()
-                            .map_err(|e| e.to_string())?,
-                    )
+                    Value::Text(format.value(row).try_to_string().map_err(|e| e.to_string())?)
                 } else {
                     Value::Null
                 });
@@ -156,12 +107,8 @@ fn values(column: &ArrayRef) -> Result<Vec<Value>, String> {
 /// Same value, bit for bit; NaN is one value.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Float(a), Value::Float(b)) => {
-            a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
-        }
-        (Value::Single(a), Value::Single(b)) => {
-            a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
-        }
+        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
+        (Value::Single(a), Value::Single(b)) => a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(),
         (Value::Null, Value::Null) => true,
         (Value::Text(a), Value::Text(b)) => a == b,
         _ => false,
@@ -172,11 +119,7 @@ fn same(a: &Value, b: &Value) -> bool {
 fn ulps_64(a: f64, b: f64) -> u64 {
     let order = |x: f64| {
         let bits = x.to_bits() as i64;
-        if bits < 0 {
-            i64::MIN.wrapping_sub(bits)
-        } else {
-            bits
-        }
+        if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits }
     };
     order(a).abs_diff(order(b))
 }
@@ -184,11 +127,7 @@ fn ulps_64(a: f64, b: f64) -> u64 {
 fn ulps_32(a: f32, b: f32) -> u64 {
     let order = |x: f32| {
         let bits = x.to_bits() as i32;
-        if bits < 0 {
-            i32::MIN.wrapping_sub(bits)
-        } else {
-            bits
-        }
+        if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
     };
     u64::from(order(a).abs_diff(order(b)))
 }
@@ -243,10 +182,7 @@ fn row_difference(rules: &[Rule], expected: &[Value], actual: &[Value]) -> Optio
 /// Compares fuseline's answer with the unfused one (for a LIMIT: the unlimited one). `None` is equal.
 pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String> {
     if !expected.types.is_empty() && !actual.types.is_empty() && expected.types != actual.types {
-        return Some(format!(
-            "types {:?}, unfused {:?}",
-            actual.types, expected.types
-        ));
+        return Some(format!("types {:?}, unfused {:?}", actual.types, expected.types));
     }
     let mut rules: Vec<Rule> = query.outputs.iter().map(|o| o.rule).collect();
     if let Shape::Rows = query.shape {
@@ -259,16 +195,10 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
     if let Some((count, offset)) = query.limit {
         let wanted = expected.rows.len().saturating_sub(offset).min(count);
         if actual.rows.len() != wanted {
-            return Some(format!(
-                "{} rows under the limit, not {wanted}",
-                actual.rows.len()
-            ));
+            return Some(format!("{} rows under the limit, not {wanted}", actual.rows.len()));
         }
-        let by_rid: HashMap<String, &Vec<Value>> = expected
-            .rows
-            .iter()
-            .map(|row| (format!("{:?}", row[0]), row))
-            .collect();
+        let by_rid: HashMap<String, &Vec<Value>> =
+            expected.rows.iter().map(|row| (format!("{:?}", row[0]), row)).collect();
         let mut seen = std::collections::HashSet::new();
         for row in &actual.rows {
             let rid = format!("{:?}", row[0]);
@@ -285,11 +215,7 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
         return None;
     }
     if expected.rows.len() != actual.rows.len() {
-        return Some(format!(
-            "{} rows, unfused {}",
-            actual.rows.len(),
-            expected.rows.len()
-        ));
+        return Some(format!("{} rows, unfused {}", actual.rows.len(), expected.rows.len()));
     }
     for (expected, actual) in expected.rows.iter().zip(&actual.rows) {
         if let Some(i) = row_difference(&rules, expected, actual) {

@@ -31,21 +31,11 @@ pub struct Expression {
 
 impl Expression {
     pub fn leaf(family: Family, text: impl Into<String>) -> Self {
-        Self {
-            family,
-            template: text.into(),
-            arguments: Vec::new(),
-            lazy: false,
-        }
+        Self { family, template: text.into(), arguments: Vec::new(), lazy: false }
     }
 
     pub fn node(family: Family, template: &str, arguments: Vec<Expression>) -> Self {
-        Self {
-            family,
-            template: template.into(),
-            arguments,
-            lazy: false,
-        }
+        Self { family, template: template.into(), arguments, lazy: false }
     }
 
     fn lazy(mut self) -> Self {
@@ -68,12 +58,8 @@ impl Expression {
 
     /// Every expression that is this one with one node replaced by something simpler.
     pub fn simpler(&self) -> Vec<Expression> {
-        let mut found: Vec<Expression> = self
-            .arguments
-            .iter()
-            .filter(|a| a.family == self.family)
-            .cloned()
-            .collect();
+        let mut found: Vec<Expression> =
+            self.arguments.iter().filter(|a| a.family == self.family).cloned().collect();
         if !self.arguments.is_empty() {
             found.push(Self::leaf(self.family, simple_literal(self.family)));
         }
@@ -130,11 +116,7 @@ pub struct Generator<'a> {
 
 impl<'a> Generator<'a> {
     pub fn new(random: &'a mut Random, table: &Table) -> Self {
-        let scope = table
-            .columns
-            .iter()
-            .map(|c| (c.name.clone(), c.family))
-            .collect();
+        let scope = table.columns.iter().map(|c| (c.name.clone(), c.family)).collect();
         Self { random, scope }
     }
 
@@ -210,12 +192,8 @@ impl<'a> Generator<'a> {
     }
 
     fn leaf(&mut self, family: Family) -> Expression {
-        let columns: Vec<&String> = self
-            .scope
-            .iter()
-            .filter(|(_, f)| *f == family)
-            .map(|(name, _)| name)
-            .collect();
+        let columns: Vec<&String> =
+            self.scope.iter().filter(|(_, f)| *f == family).map(|(name, _)| name).collect();
         if !columns.is_empty() && self.random.chance(80) {
             return Expression::leaf(family, self.random.pick(&columns).as_str());
         }
@@ -226,9 +204,7 @@ impl<'a> Generator<'a> {
     fn literal(&mut self, family: Family) -> String {
         let random = &mut *self.random;
         match family {
-            Family::Bool => random
-                .pick(&["true", "false", "CAST(NULL AS BOOLEAN)"])
-                .to_string(),
+            Family::Bool => random.pick(&["true", "false", "CAST(NULL AS BOOLEAN)"]).to_string(),
             Family::Int => {
                 let value = random.between(-10, 20);
                 match random.below(10) {
@@ -253,10 +229,7 @@ impl<'a> Generator<'a> {
             Family::Decimal => match random.below(5) {
                 0 => format!("CAST({} AS DECIMAL(5,2))", random.between(-9, 20)),
                 1 => "CAST(NULL AS DECIMAL(15,2))".into(),
-                2 => format!(
-                    "CAST('{}.1234' AS DECIMAL(20,4))",
-                    random.between(-999, 999)
-                ),
+                2 => format!("CAST('{}.1234' AS DECIMAL(20,4))", random.between(-999, 999)),
                 _ => format!("CAST('{}.07' AS DECIMAL(15,2))", random.between(-99, 99)),
             },
             Family::Text => {
@@ -296,9 +269,9 @@ impl<'a> Generator<'a> {
                     "CAST('2010-06-15T01:02:03' AS TIMESTAMP(3))",
                 ])
                 .to_string(),
-            Family::Time => random
-                .pick(&["TIME '00:00:00'", "TIME '12:34:56'", "TIME '23:59:59'"])
-                .to_string(),
+            Family::Time => {
+                random.pick(&["TIME '00:00:00'", "TIME '12:34:56'", "TIME '23:59:59'"]).to_string()
+            }
             Family::Passenger => "X'00ff'".into(),
         }
     }
@@ -322,12 +295,7 @@ impl<'a> Generator<'a> {
                     self.expression(Family::Bool, d),
                     self.expression(family, d),
                 ];
-                Expression::node(
-                    family,
-                    "CASE WHEN {0} THEN {1} WHEN {2} THEN {3} END",
-                    arguments,
-                )
-                .lazy()
+                Expression::node(family, "CASE WHEN {0} THEN {1} WHEN {2} THEN {3} END", arguments).lazy()
             }
             3 => {
                 let key = *self.random.pick(&[Family::Int, Family::Text, Family::Int]);
@@ -338,16 +306,12 @@ impl<'a> Generator<'a> {
                     self.expression(family, d),
                     self.expression(family, d),
                 ];
-                let template =
-                    format!("CASE {{0}} WHEN {a} THEN {{1}} WHEN {b} THEN {{2}} ELSE {{3}} END");
+                let template = format!("CASE {{0}} WHEN {a} THEN {{1}} WHEN {b} THEN {{2}} ELSE {{3}} END");
                 Expression::node(family, &template, arguments).lazy()
             }
             4 => {
-                let arguments = vec![
-                    self.expression(family, d),
-                    self.expression(family, d),
-                    self.leaf(family),
-                ];
+                let arguments =
+                    vec![self.expression(family, d), self.expression(family, d), self.leaf(family)];
                 Expression::node(family, "COALESCE({0}, {1}, {2})", arguments).lazy()
             }
             5 => {
@@ -365,13 +329,9 @@ impl<'a> Generator<'a> {
                 .lazy()
             }
             _ => {
-                let arguments = vec![
-                    self.expression(Family::Bool, d),
-                    self.leaf(family),
-                    self.expression(family, d),
-                ];
-                Expression::node(family, "CASE WHEN NOT {0} THEN {1} ELSE {2} END", arguments)
-                    .lazy()
+                let arguments =
+                    vec![self.expression(Family::Bool, d), self.leaf(family), self.expression(family, d)];
+                Expression::node(family, "CASE WHEN NOT {0} THEN {1} ELSE {2} END", arguments).lazy()
             }
         }
     }
@@ -443,22 +403,15 @@ impl<'a> Generator<'a> {
             9 => {
                 let family = self.comparable();
                 let arguments = vec![self.expression(family, d), self.expression(family, d)];
-                let template = *self.random.pick(&[
-                    "({0} IS DISTINCT FROM {1})",
-                    "({0} IS NOT DISTINCT FROM {1})",
-                ]);
+                let template =
+                    *self.random.pick(&["({0} IS DISTINCT FROM {1})", "({0} IS NOT DISTINCT FROM {1})"]);
                 Expression::node(b, template, arguments)
             }
             10 => {
                 let family = self.comparable();
-                let arguments = vec![
-                    self.expression(family, d),
-                    self.leaf(family),
-                    self.leaf(family),
-                ];
-                let template = *self
-                    .random
-                    .pick(&["({0} BETWEEN {1} AND {2})", "({0} NOT BETWEEN {1} AND {2})"]);
+                let arguments = vec![self.expression(family, d), self.leaf(family), self.leaf(family)];
+                let template =
+                    *self.random.pick(&["({0} BETWEEN {1} AND {2})", "({0} NOT BETWEEN {1} AND {2})"]);
                 Expression::node(b, template, arguments)
             }
             11 | 12 => {
@@ -479,11 +432,7 @@ impl<'a> Generator<'a> {
                 }
                 let not = *self.random.pick(&["", "NOT "]);
                 let argument = self.expression(family, d);
-                Expression::node(
-                    b,
-                    &format!("({{0}} {not}IN ({}))", list.join(", ")),
-                    vec![argument],
-                )
+                Expression::node(b, &format!("({{0}} {not}IN ({}))", list.join(", ")), vec![argument])
             }
             13 | 14 => {
                 let argument = self.expression(Family::Text, d);
@@ -507,14 +456,8 @@ impl<'a> Generator<'a> {
                     "%string%not%",
                     "_b%",
                 ]);
-                let operator = *self
-                    .random
-                    .pick(&["LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE"]);
-                Expression::node(
-                    b,
-                    &format!("({{0}} {operator} '{pattern}')"),
-                    vec![argument],
-                )
+                let operator = *self.random.pick(&["LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE"]);
+                Expression::node(b, &format!("({{0}} {operator} '{pattern}')"), vec![argument])
             }
             15 => match self.random.below(4) {
                 0 => {
@@ -559,9 +502,7 @@ impl<'a> Generator<'a> {
                     0 => format!("({{0}} {operator} {{1}})"),
                     1..=3 => format!("({{0}} {operator} NULLIF({{1}}, 0))"),
                     _ => {
-                        let divisor = *self
-                            .random
-                            .pick(&["2", "3", "7", "10", "-3", "1", "8", "1000"]);
+                        let divisor = *self.random.pick(&["2", "3", "7", "10", "-3", "1", "8", "1000"]);
                         let argument = self.expression(i, d);
                         let template = format!("({{0}} {operator} {divisor})");
                         return Expression::node(i, &template, vec![argument]);
@@ -572,9 +513,7 @@ impl<'a> Generator<'a> {
             }
             7 => {
                 let argument = self.expression(i, d);
-                let template = *self
-                    .random
-                    .pick(&["(- {0})", "abs({0})", "abs(({0}) % 1000)"]);
+                let template = *self.random.pick(&["(- {0})", "abs({0})", "abs(({0}) % 1000)"]);
                 Expression::node(i, template, vec![argument])
             }
             8 => {
@@ -586,11 +525,7 @@ impl<'a> Generator<'a> {
                 let argument = self.expression(i, d);
                 let shift = self.random.below(9);
                 let operator = *self.random.pick(&["<<", ">>"]);
-                Expression::node(
-                    i,
-                    &format!("(CAST({{0}} AS BIGINT) {operator} {shift})"),
-                    vec![argument],
-                )
+                Expression::node(i, &format!("(CAST({{0}} AS BIGINT) {operator} {shift})"), vec![argument])
             }
             10..=12 => {
                 let from = *self.random.pick(&[
@@ -614,11 +549,7 @@ impl<'a> Generator<'a> {
                 ]);
                 // A plain cast into a wide type seldom errs, into a narrow one often.
                 let wide = to == "BIGINT" && matches!(from, Family::Int | Family::Bool);
-                let cast = if wide || self.random.chance(15) {
-                    "CAST"
-                } else {
-                    "TRY_CAST"
-                };
+                let cast = if wide || self.random.chance(15) { "CAST" } else { "TRY_CAST" };
                 let argument = self.expression(from, d);
                 Expression::node(i, &format!("{cast}({{0}} AS {to})"), vec![argument])
             }
@@ -635,12 +566,7 @@ impl<'a> Generator<'a> {
             }
             14 | 15 => {
                 let (from, parts): (_, &[&str]) = if self.random.chance(40) {
-                    (
-                        Family::Date,
-                        &[
-                            "year", "month", "day", "dow", "doy", "quarter", "week", "isodow",
-                        ],
-                    )
+                    (Family::Date, &["year", "month", "day", "dow", "doy", "quarter", "week", "isodow"])
                 } else {
                     (
                         Family::Timestamp,
@@ -683,9 +609,7 @@ impl<'a> Generator<'a> {
             }
             6 => {
                 let operator = *self.random.pick(&["+", "-", "*"]);
-                let other = *self
-                    .random
-                    .pick(&[Family::Int, Family::Int, Family::Decimal]);
+                let other = *self.random.pick(&[Family::Int, Family::Int, Family::Decimal]);
                 let arguments = vec![self.expression(f, d), self.expression(other, d)];
                 Expression::node(f, &format!("({{0}} {operator} {{1}})"), arguments)
             }
@@ -715,19 +639,13 @@ impl<'a> Generator<'a> {
                     Family::Text,
                 ]);
                 let to = *self.random.pick(&["DOUBLE", "DOUBLE", "REAL"]);
-                let cast = if from == Family::Text {
-                    "TRY_CAST"
-                } else {
-                    "CAST"
-                };
+                let cast = if from == Family::Text { "TRY_CAST" } else { "CAST" };
                 let argument = self.expression(from, d);
                 Expression::node(f, &format!("{cast}({{0}} AS {to})"), vec![argument])
             }
             _ => {
                 let argument = self.transcendental(d.min(1));
-                let template = *self
-                    .random
-                    .pick(&["floor({0})", "round({0})", "ceil({0} * 10)"]);
+                let template = *self.random.pick(&["floor({0})", "round({0})", "ceil({0} * 10)"]);
                 Expression::node(f, template, vec![argument])
             }
         }
@@ -751,28 +669,16 @@ impl<'a> Generator<'a> {
             5 => {
                 let operator = *self.random.pick(&["/", "%"]);
                 let arguments = vec![self.leaf(f), self.leaf(f)];
-                Expression::node(
-                    f,
-                    &format!("({{0}} {operator} NULLIF({{1}}, 0))"),
-                    arguments,
-                )
+                Expression::node(f, &format!("({{0}} {operator} NULLIF({{1}}, 0))"), arguments)
             }
             6 => {
                 let argument = self.expression(f, d);
-                let template = *self.random.pick(&[
-                    "(- {0})",
-                    "abs({0})",
-                    "round({0}, 1)",
-                    "floor({0})",
-                    "ceil({0})",
-                ]);
+                let template =
+                    *self.random.pick(&["(- {0})", "abs({0})", "round({0}, 1)", "floor({0})", "ceil({0})"]);
                 Expression::node(f, template, vec![argument])
             }
             _ => {
-                let from =
-                    *self
-                        .random
-                        .pick(&[Family::Int, Family::Decimal, Family::Float, Family::Text]);
+                let from = *self.random.pick(&[Family::Int, Family::Decimal, Family::Float, Family::Text]);
                 let to = *self.random.pick(&[
                     "DECIMAL(15,2)",
                     "DECIMAL(10,0)",
@@ -780,11 +686,7 @@ impl<'a> Generator<'a> {
                     "DECIMAL(38,4)",
                     "DECIMAL(4,1)",
                 ]);
-                let cast = if self.random.chance(15) {
-                    "CAST"
-                } else {
-                    "TRY_CAST"
-                };
+                let cast = if self.random.chance(15) { "CAST" } else { "TRY_CAST" };
                 let argument = self.expression(from, d);
                 Expression::node(f, &format!("{cast}({{0}} AS {to})"), vec![argument])
             }
@@ -809,10 +711,7 @@ impl<'a> Generator<'a> {
                 Expression::node(t, template, vec![argument])
             }
             3 => {
-                let arguments = vec![
-                    self.expression(t, d),
-                    self.expression(Family::Int, d.min(1)),
-                ];
+                let arguments = vec![self.expression(t, d), self.expression(Family::Int, d.min(1))];
                 Expression::node(t, "substr({0}, ({1}) % 20)", arguments)
             }
             4 => {
@@ -850,9 +749,7 @@ impl<'a> Generator<'a> {
             }
             2 => {
                 let argument = self.expression(Family::Date, d);
-                let template = *self
-                    .random
-                    .pick(&["({0} + INTERVAL '1 day')", "({0} - INTERVAL '1 month')"]);
+                let template = *self.random.pick(&["({0} + INTERVAL '1 day')", "({0} - INTERVAL '1 month')"]);
                 Expression::node(Family::Date, template, vec![argument])
             }
             _ => self.leaf(Family::Date),
@@ -864,11 +761,7 @@ impl<'a> Generator<'a> {
         let t = Family::Timestamp;
         match self.random.below(6) {
             0 | 1 => {
-                let from = if self.random.chance(70) {
-                    t
-                } else {
-                    Family::Date
-                };
+                let from = if self.random.chance(70) { t } else { Family::Date };
                 let part = *self.random.pick(&[
                     "year",
                     "quarter",
@@ -890,11 +783,7 @@ impl<'a> Generator<'a> {
             3 => {
                 let unit = *self.random.pick(&["0", "3", "6", "9"]);
                 let argument = self.expression(t, d);
-                Expression::node(
-                    t,
-                    &format!("CAST({{0}} AS TIMESTAMP({unit}))"),
-                    vec![argument],
-                )
+                Expression::node(t, &format!("CAST({{0}} AS TIMESTAMP({unit}))"), vec![argument])
             }
             4 => {
                 let argument = self.expression(t, d);

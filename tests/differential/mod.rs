@@ -66,7 +66,7 @@ enum Verdict {
 struct Engines {
     unfused: SessionContext,
     compiled: Session,
-    interpreted: Option<Session>,
+    interpreted: Session,
 }
 
 impl Engines {
@@ -74,27 +74,19 @@ impl Engines {
         let config = SessionConfig::new().with_target_partitions(1);
         let unfused = SessionContext::new_with_config(config);
         let memory = MemTable::try_new(table.schema(), vec![table.batches()]).expect("a table");
-        unfused
-            .register_table("t", Arc::new(memory))
-            .expect("it registers");
-        let fused = |backend: Option<&str>| {
-            let mut builder = Session::builder()
+        unfused.register_table("t", Arc::new(memory)).expect("it registers");
+        let fused = |backend: &str| {
+            let session = Session::builder()
                 .threads(threads)
-                .set("fuseline.fusion", "force");
-            if let Some(backend) = backend {
-                builder = builder.set("fuseline.backend", backend);
-            }
-            let session = builder.build().expect("a session");
-            session
-                .register_batches("t", table.schema(), table.batches())
-                .expect("it registers");
+                .set("fuseline.fusion", "force")
+                .set("fuseline.backend", backend)
+                .set("fuseline.verify", "true")
+                .build()
+                .expect("a session");
+            session.register_batches("t", table.schema(), table.batches()).expect("it registers");
             session
         };
-        Self {
-            unfused,
-            compiled: fused(None),
-            interpreted: Some(fused(Some("interp"))),
-        }
+        Self { unfused, compiled: fused(&suites::backend()), interpreted: fused("interp") }
     }
 
     async fn unfused(&self, sql: &str) -> Result<Rows, String> {
@@ -143,10 +135,8 @@ impl Engines {
         if Operators::of(outcome.plan.as_ref()).fused == 0 {
             return Verdict::Unfused;
         }
-        if let Some(session) = &self.interpreted
-            && query.limit.is_none()
-        {
-            let interpreted = match suites::run(session, &sql).await {
+        if query.limit.is_none() {
+            let interpreted = match suites::run(&self.interpreted, &sql).await {
                 Ok(outcome) => Rows::of(&outcome.batches),
                 Err(error) => Err(error),
             };
@@ -164,22 +154,29 @@ impl Engines {
         Verdict::Proved
     }
 
+    /// The fused plan as EXPLAIN shows it.
+    async fn plan(&self, sql: &str) -> String {
+        printed(suites::run(&self.compiled, &format!("EXPLAIN {sql}")).await)
+    }
+
     /// The plan's stages as IR and code, for a report.
     async fn explain(&self, sql: &str) -> String {
-        match suites::run(&self.compiled, &format!("EXPLAIN CODEGEN {sql}")).await {
-            Ok(outcome) => arrow::util::pretty::pretty_format_batches(&outcome.batches)
-                .map(|t| t.to_string())
-                .unwrap_or_else(|e| e.to_string()),
-            Err(error) => error,
-        }
+        printed(suites::run(&self.compiled, &format!("EXPLAIN CODEGEN {sql}")).await)
+    }
+}
+
+/// Rows, or the error, as text.
+fn printed(outcome: Result<suites::Outcome, String>) -> String {
+    match outcome {
+        Ok(outcome) => arrow::util::pretty::pretty_format_batches(&outcome.batches)
+            .map_or_else(|e| e.to_string(), |t| t.to_string()),
+        Err(error) => error,
     }
 }
 
 /// The first words of a failure: two failures of one kind have the same.
 fn kind(text: &str) -> &str {
-    text.split(|c: char| c == ':' || c.is_ascii_digit())
-        .next()
-        .unwrap_or(text)
+    text.split(|c: char| c == ':' || c.is_ascii_digit()).next().unwrap_or(text)
 }
 
 /// Makes a failing case smaller while it fails in the same way.
@@ -207,12 +204,7 @@ async fn shrink(
             }
         }
         let rows = table.rows;
-        let halves = [
-            (0, rows / 2),
-            (rows / 2, rows),
-            (0, rows.saturating_sub(1)),
-            (1.min(rows), rows),
-        ];
+        let halves = [(0, rows / 2), (rows / 2, rows), (0, rows.saturating_sub(1)), (1.min(rows), rows)];
         for (from, to) in halves {
             if to - from == rows || attempts > SHRINK_ATTEMPTS {
                 continue;
@@ -259,9 +251,7 @@ fn run_cases(first: u64, last: u64) -> Tally {
                     let group = next.fetch_add(1, Ordering::Relaxed);
                     let from = (group * QUERIES_PER_TABLE).max(first);
                     let to = ((group + 1) * QUERIES_PER_TABLE).min(last);
-                    if from >= to
-                        || tally.lock().expect("no panic holds it").failures.len() >= MAX_FAILURES
-                    {
+                    if from >= to || tally.lock().expect("no panic holds it").failures.len() >= MAX_FAILURES {
                         break;
                     }
                     let (table, _) = case(from);
@@ -270,6 +260,11 @@ fn run_cases(first: u64, last: u64) -> Tally {
                     for seed in from..to {
                         let query = Query::random(&mut case(seed).1, &table);
                         let verdict = runtime.block_on(engines.judge(&query));
+                        if last - first == 1 {
+                            let sql = query.sql();
+                            let plan = runtime.block_on(engines.plan(&sql));
+                            println!("{}\n{sql}\n{plan}\n{verdict:?}", table.describe());
+                        }
                         let report = match &verdict {
                             Verdict::Failed(text) => Some(runtime.block_on(report(
                                 seed,
@@ -320,11 +315,8 @@ fn random_queries_agree_unfused_fused_and_interpreted() {
     };
     let begin = Instant::now();
     let tally = run_cases(first, last);
-    let cases = tally.proved
-        + tally.unfused
-        + tally.both_err
-        + tally.unfused_errs
-        + tally.failures.len() as u64;
+    let cases =
+        tally.proved + tally.unfused + tally.both_err + tally.unfused_errs + tally.failures.len() as u64;
     println!(
         "differential: {cases} cases in {:.0} s: {} proved, {} without a fused stage, {} rejected by \
          both, {} by unfused alone, {} failed",

@@ -51,56 +51,32 @@ impl Query {
         let depth = 1 + random.below(4);
         let mut generator = Generator::new(random, table);
         let derived = generator.random.chance(25).then(|| {
-            let filter = generator
-                .random
-                .chance(70)
-                .then(|| generator.expression(Family::Bool, depth.min(2)));
+            let filter =
+                generator.random.chance(70).then(|| generator.expression(Family::Bool, depth.min(2)));
             let family = generator.any_family();
             let computed = generator.expression(family, depth);
             generator.scope.push(("d".into(), family));
             (filter, computed)
         });
-        let filter = generator
-            .random
-            .chance(60)
-            .then(|| generator.expression(Family::Bool, depth));
+        let filter = generator.random.chance(60).then(|| generator.expression(Family::Bool, depth));
         if generator.random.chance(30) {
             let mut outputs = Vec::new();
             for _ in 0..1 + generator.random.below(3) {
                 outputs.extend(aggregate(&mut generator, depth.min(3)));
             }
-            return Self {
-                shape: Shape::Aggregate,
-                outputs,
-                filter,
-                derived,
-                limit: None,
-            };
+            return Self { shape: Shape::Aggregate, outputs, filter, derived, limit: None };
         }
         let outputs = (0..1 + generator.random.below(4))
             .map(|_| {
                 let (expression, allowance) = generator.output(depth);
-                Output {
-                    expression,
-                    rule: Rule::Value(allowance),
-                }
+                Output { expression, rule: Rule::Value(allowance) }
             })
             .collect();
         let limit = generator.random.chance(8).then(|| {
-            let offset = if generator.random.chance(30) {
-                generator.random.below(20)
-            } else {
-                0
-            };
+            let offset = if generator.random.chance(30) { generator.random.below(20) } else { 0 };
             (generator.random.below(100), offset)
         });
-        Self {
-            shape: Shape::Rows,
-            outputs,
-            filter,
-            derived,
-            limit,
-        }
+        Self { shape: Shape::Rows, outputs, filter, derived, limit }
     }
 
     pub fn sql(&self) -> String {
@@ -117,12 +93,8 @@ impl Query {
         if matches!(self.shape, Shape::Rows) {
             sql += "rid, ";
         }
-        let outputs: Vec<String> = self
-            .outputs
-            .iter()
-            .enumerate()
-            .map(|(i, o)| format!("{} AS o{i}", o.expression.sql()))
-            .collect();
+        let outputs: Vec<String> =
+            self.outputs.iter().enumerate().map(|(i, o)| format!("{} AS o{i}", o.expression.sql())).collect();
         sql += &outputs.join(", ");
         match &self.derived {
             None => sql += " FROM t",
@@ -151,20 +123,14 @@ impl Query {
         self.filter.is_some()
             || self.limit.is_some()
             || self.outputs.iter().any(|o| o.expression.is_lazy())
-            || self
-                .derived
-                .as_ref()
-                .is_some_and(|(filter, computed)| filter.is_some() || computed.is_lazy())
+            || self.derived.as_ref().is_some_and(|(filter, computed)| filter.is_some() || computed.is_lazy())
     }
 
     /// Every query that is this one made simpler in one place, the boldest cuts first.
     pub fn simpler(&self) -> Vec<Query> {
         let mut found = Vec::new();
         if self.outputs.len() > 1
-            && self
-                .outputs
-                .iter()
-                .all(|o| matches!(o.rule, Rule::Value(_) | Rule::Extreme))
+            && self.outputs.iter().all(|o| matches!(o.rule, Rule::Value(_) | Rule::Extreme))
         {
             for i in 0..self.outputs.len() {
                 let mut query = self.clone();
@@ -173,49 +139,28 @@ impl Query {
             }
         }
         if self.limit.is_some() {
-            found.push(Self {
-                limit: None,
-                ..self.clone()
-            });
+            found.push(Self { limit: None, ..self.clone() });
         }
         if self.filter.is_some() {
-            found.push(Self {
-                filter: None,
-                ..self.clone()
-            });
+            found.push(Self { filter: None, ..self.clone() });
         }
         if let Some((filter, computed)) = &self.derived {
-            found.push(Self {
-                derived: None,
-                ..self.clone()
-            });
+            found.push(Self { derived: None, ..self.clone() });
             if filter.is_some() {
-                found.push(Self {
-                    derived: Some((None, computed.clone())),
-                    ..self.clone()
-                });
+                found.push(Self { derived: Some((None, computed.clone())), ..self.clone() });
             }
             for simpler in computed.simpler() {
-                found.push(Self {
-                    derived: Some((filter.clone(), simpler)),
-                    ..self.clone()
-                });
+                found.push(Self { derived: Some((filter.clone(), simpler)), ..self.clone() });
             }
             if let Some(filter) = filter {
                 for simpler in filter.simpler() {
-                    found.push(Self {
-                        derived: Some((Some(simpler), computed.clone())),
-                        ..self.clone()
-                    });
+                    found.push(Self { derived: Some((Some(simpler), computed.clone())), ..self.clone() });
                 }
             }
         }
         if let Some(filter) = &self.filter {
             for simpler in filter.simpler() {
-                found.push(Self {
-                    filter: Some(simpler),
-                    ..self.clone()
-                });
+                found.push(Self { filter: Some(simpler), ..self.clone() });
             }
         }
         for i in 0..self.outputs.len() {
@@ -252,17 +197,11 @@ fn aggregate(generator: &mut Generator<'_>, depth: usize) -> Vec<Output> {
     };
     let exact = Rule::Value(Allowance::Exact);
     match generator.random.below(10) {
-        0 => vec![Output {
-            expression: build(Family::Int, "count(*)", None),
-            rule: exact,
-        }],
+        0 => vec![Output { expression: build(Family::Int, "count(*)", None), rule: exact }],
         1 => {
             let family = generator.any_family();
             let argument = generator.expression(family, depth);
-            vec![Output {
-                expression: build(Family::Int, "count({0})", Some(&argument)),
-                rule: exact,
-            }]
+            vec![Output { expression: build(Family::Int, "count({0})", Some(&argument)), rule: exact }]
         }
         2..=4 => {
             let family = *generator.random.pick(&[
@@ -276,34 +215,23 @@ fn aggregate(generator: &mut Generator<'_>, depth: usize) -> Vec<Output> {
             ]);
             let call = *generator.random.pick(&["min({0})", "max({0})"]);
             let argument = generator.expression(family, depth);
-            vec![Output {
-                expression: build(family, call, Some(&argument)),
-                rule: Rule::Extreme,
-            }]
+            vec![Output { expression: build(family, call, Some(&argument)), rule: Rule::Extreme }]
         }
         5 | 6 => {
-            let family = *generator
-                .random
-                .pick(&[Family::Int, Family::Int, Family::Decimal]);
+            let family = *generator.random.pick(&[Family::Int, Family::Int, Family::Decimal]);
             let argument = generator.expression(family, depth);
-            let mut found = vec![Output {
-                expression: build(family, "sum({0})", Some(&argument)),
-                rule: exact,
-            }];
+            let mut found =
+                vec![Output { expression: build(family, "sum({0})", Some(&argument)), rule: exact }];
             // The average of integers is a sum of floats divided.
             if family == Family::Int && generator.random.chance(50) {
-                let argument =
-                    Expression::node(Family::Float, "CAST({0} AS DOUBLE)", vec![argument]);
+                let argument = Expression::node(Family::Float, "CAST({0} AS DOUBLE)", vec![argument]);
                 found.extend(bounded(&build, "avg({0})", &argument, Rule::Average));
             }
             found
         }
         7 => {
             let argument = generator.expression(Family::Decimal, depth);
-            vec![Output {
-                expression: build(Family::Decimal, "avg({0})", Some(&argument)),
-                rule: exact,
-            }]
+            vec![Output { expression: build(Family::Decimal, "avg({0})", Some(&argument)), rule: exact }]
         }
         8 => {
             let argument = generator.expression(Family::Float, depth);
@@ -323,15 +251,8 @@ fn bounded(
     argument: &Expression,
     rule: Rule,
 ) -> Vec<Output> {
-    [
-        (call, rule),
-        ("sum(abs({0}))", Rule::Bound),
-        ("count({0})", Rule::Bound),
-    ]
-    .into_iter()
-    .map(|(call, rule)| Output {
-        expression: build(Family::Float, call, Some(argument)),
-        rule,
-    })
-    .collect()
+    [(call, rule), ("sum(abs({0}))", Rule::Bound), ("count({0})", Rule::Bound)]
+        .into_iter()
+        .map(|(call, rule)| Output { expression: build(Family::Float, call, Some(argument)), rule })
+        .collect()
 }

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
-    Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray,
-    ListArray, StringArray, StringViewArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, ListArray, StringArray,
+    StringViewArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
@@ -49,9 +49,8 @@ pub struct Table {
 }
 
 /// Row counts: none, one, around the group of 8, the validity word of 64 and the chunk of 1,024, more.
-const ROWS: &[usize] = &[
-    0, 1, 2, 7, 8, 9, 63, 64, 65, 100, 100, 300, 1000, 1023, 1024, 1025, 2048, 3000, 5000,
-];
+const ROWS: &[usize] =
+    &[0, 1, 2, 7, 8, 9, 63, 64, 65, 100, 100, 300, 1000, 1023, 1024, 1025, 2048, 3000, 5000];
 
 impl Table {
     pub fn random(random: &mut Random) -> Self {
@@ -63,36 +62,20 @@ impl Table {
         }];
         for number in 0..5 + random.below(8) {
             let (family, array) = column(random, rows);
-            columns.push(Column {
-                name: format!("c{number}"),
-                family,
-                array,
-            });
+            columns.push(Column { name: format!("c{number}"), family, array });
         }
-        let mut cuts: Vec<usize> = (0..random.below(4))
-            .map(|_| random.below(rows + 1))
-            .collect();
+        let mut cuts: Vec<usize> = (0..random.below(4)).map(|_| random.below(rows + 1)).collect();
         cuts.push(rows);
         cuts.sort_unstable();
         cuts.dedup();
-        Self {
-            columns,
-            cuts,
-            rows,
-        }
+        Self { columns, cuts, rows }
     }
 
     pub fn schema(&self) -> SchemaRef {
         let fields: Vec<Field> = self
             .columns
             .iter()
-            .map(|c| {
-                Field::new(
-                    &c.name,
-                    c.array.data_type().clone(),
-                    c.array.logical_null_count() > 0,
-                )
-            })
+            .map(|c| Field::new(&c.name, c.array.data_type().clone(), c.array.logical_null_count() > 0))
             .collect();
         Arc::new(Schema::new(fields))
     }
@@ -103,11 +86,7 @@ impl Table {
         self.cuts
             .iter()
             .map(|&end| {
-                let columns = self
-                    .columns
-                    .iter()
-                    .map(|c| c.array.slice(start, end - start))
-                    .collect();
+                let columns = self.columns.iter().map(|c| c.array.slice(start, end - start)).collect();
                 start = end;
                 RecordBatch::try_new(Arc::clone(&schema), columns).expect("columns fit")
             })
@@ -119,25 +98,15 @@ impl Table {
         let columns = self
             .columns
             .iter()
-            .map(|c| Column {
-                array: c.array.slice(from, to - from),
-                ..c.clone()
-            })
+            .map(|c| Column { array: c.array.slice(from, to - from), ..c.clone() })
             .collect();
-        Self {
-            columns,
-            cuts: vec![to - from],
-            rows: to - from,
-        }
+        Self { columns, cuts: vec![to - from], rows: to - from }
     }
 
     /// Schema and the first rows, for a report.
     pub fn describe(&self) -> String {
-        let types: Vec<String> = self
-            .columns
-            .iter()
-            .map(|c| format!("{} {}", c.name, c.array.data_type()))
-            .collect();
+        let types: Vec<String> =
+            self.columns.iter().map(|c| format!("{} {}", c.name, c.array.data_type())).collect();
         let first: Vec<RecordBatch> = self
             .batches()
             .into_iter()
@@ -145,15 +114,9 @@ impl Table {
             .take(1)
             .map(|b| b.slice(0, b.num_rows().min(3)))
             .collect();
-        let rows = arrow::util::pretty::pretty_format_batches(&first)
-            .map(|t| t.to_string())
-            .unwrap_or_default();
-        format!(
-            "{} rows, batches end at {:?}\n{}\n{rows}",
-            self.rows,
-            self.cuts,
-            types.join(", ")
-        )
+        let rows =
+            arrow::util::pretty::pretty_format_batches(&first).map(|t| t.to_string()).unwrap_or_default();
+        format!("{} rows, batches end at {:?}\n{}\n{rows}", self.rows, self.cuts, types.join(", "))
     }
 }
 
@@ -163,11 +126,7 @@ fn null_percent(random: &mut Random) -> usize {
 }
 
 /// Cuts `rows` rows out of a longer array that `build` makes, so that the offset is seldom 0.
-fn offset(
-    random: &mut Random,
-    rows: usize,
-    build: impl FnOnce(&mut Random, usize) -> ArrayRef,
-) -> ArrayRef {
+fn offset(random: &mut Random, rows: usize, build: impl FnOnce(&mut Random, usize) -> ArrayRef) -> ArrayRef {
     let before = *random.pick(&[0, 0, 1, 3, 8, 13]);
     build(random, before + rows + 2).slice(before, rows)
 }
@@ -180,15 +139,10 @@ fn column(random: &mut Random, rows: usize) -> (Family, ArrayRef) {
         0 | 1 => (
             Family::Bool,
             Box::new(move |r, n| {
-                Arc::new(BooleanArray::from_iter(
-                    (0..n).map(|_| (!r.chance(nulls)).then(|| r.chance(50))),
-                ))
+                Arc::new(BooleanArray::from_iter((0..n).map(|_| (!r.chance(nulls)).then(|| r.chance(50)))))
             }),
         ),
-        2..=9 => (
-            Family::Int,
-            Box::new(move |r, n| integers(r, n, kind - 2, nulls, edges)),
-        ),
+        2..=9 => (Family::Int, Box::new(move |r, n| integers(r, n, kind - 2, nulls, edges))),
         10..=12 => (
             Family::Float,
             Box::new(move |r, n| {
@@ -205,31 +159,19 @@ fn column(random: &mut Random, rows: usize) -> (Family, ArrayRef) {
                 ))
             }),
         ),
-        14..=16 => (
-            Family::Decimal,
-            Box::new(move |r, n| decimals(r, n, nulls, edges)),
-        ),
-        17..=22 => (
-            Family::Text,
-            Box::new(move |r, n| texts(r, n, kind - 17, nulls)),
-        ),
+        14..=16 => (Family::Decimal, Box::new(move |r, n| decimals(r, n, nulls, edges))),
+        17..=22 => (Family::Text, Box::new(move |r, n| texts(r, n, kind - 17, nulls))),
         23 | 24 => (
             Family::Date,
             Box::new(move |r, n| {
-                Arc::new(Date32Array::from_iter((0..n).map(|_| {
-                    (!r.chance(nulls)).then(|| r.between(-3000, 30000) as i32)
-                })))
+                Arc::new(Date32Array::from_iter(
+                    (0..n).map(|_| (!r.chance(nulls)).then(|| r.between(-3000, 30000) as i32)),
+                ))
             }),
         ),
-        25..=27 => (
-            Family::Timestamp,
-            Box::new(move |r, n| timestamps(r, n, nulls)),
-        ),
+        25..=27 => (Family::Timestamp, Box::new(move |r, n| timestamps(r, n, nulls))),
         28 => (Family::Time, Box::new(move |r, n| times(r, n, nulls))),
-        _ => (
-            Family::Passenger,
-            Box::new(move |r, n| passengers(r, n, nulls)),
-        ),
+        _ => (Family::Passenger, Box::new(move |r, n| passengers(r, n, nulls))),
     };
     (family, offset(random, rows, build))
 }
@@ -238,17 +180,9 @@ fn column(random: &mut Random, rows: usize) -> (Family, ArrayRef) {
 fn integer(random: &mut Random, low: i128, high: i128, edges: usize) -> i128 {
     if random.chance(edges) {
         let near = i128::from(random.between(0, 2));
-        return if random.chance(50) {
-            high - near
-        } else {
-            low + near
-        };
+        return if random.chance(50) { high - near } else { low + near };
     }
-    let small = if random.chance(80) {
-        random.between(-10, 20)
-    } else {
-        random.between(-300, 70_000)
-    };
+    let small = if random.chance(80) { random.between(-10, 20) } else { random.between(-300, 70_000) };
     i128::from(small).clamp(low, high)
 }
 
@@ -256,9 +190,8 @@ fn integers(random: &mut Random, n: usize, kind: usize, nulls: usize, edges: usi
     macro_rules! build {
         ($array:ty, $native:ty) => {
             Arc::new(<$array>::from_iter((0..n).map(|_| {
-                (!random.chance(nulls)).then(|| {
-                    integer(random, <$native>::MIN.into(), <$native>::MAX.into(), edges) as $native
-                })
+                (!random.chance(nulls))
+                    .then(|| integer(random, <$native>::MIN.into(), <$native>::MAX.into(), edges) as $native)
             })))
         };
     }
@@ -323,15 +256,8 @@ fn single(random: &mut Random, edges: usize) -> f32 {
 }
 
 fn decimals(random: &mut Random, n: usize, nulls: usize, edges: usize) -> ArrayRef {
-    let (precision, scale) = *random.pick(&[
-        (5u8, 2i8),
-        (15, 2),
-        (15, 2),
-        (18, 0),
-        (20, 4),
-        (38, 10),
-        (38, 0),
-    ]);
+    let (precision, scale) =
+        *random.pick(&[(5u8, 2i8), (15, 2), (15, 2), (18, 0), (20, 4), (38, 10), (38, 0)]);
     let limit = 10i128.pow(u32::from(precision)) - 1;
     let values = (0..n).map(|_| {
         (!random.chance(nulls)).then(|| {
@@ -391,9 +317,7 @@ fn text(random: &mut Random) -> String {
     if random.chance(70) {
         random.pick(WORDS).to_string()
     } else {
-        (0..random.below(16))
-            .map(|_| *random.pick(&['a', 'b', 'c', 'A', '%', 'é']))
-            .collect()
+        (0..random.below(16)).map(|_| *random.pick(&['a', 'b', 'c', 'A', '%', 'é'])).collect()
     }
 }
 
@@ -402,14 +326,11 @@ fn texts(random: &mut Random, n: usize, kind: usize, nulls: usize) -> ArrayRef {
         // A dictionary with repeated and unused values, and now and then a NULL among the values.
         let size = 1 + random.below(12);
         let null_values = random.chance(20);
-        let values = StringArray::from_iter(
-            (0..size).map(|i| (!(null_values && i == 0)).then(|| text(random))),
-        );
-        let keys = Int32Array::from_iter(
-            (0..n).map(|_| (!random.chance(nulls)).then(|| random.below(size) as i32)),
-        );
-        let dictionary: ArrayRef =
-            Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::new(values)));
+        let values =
+            StringArray::from_iter((0..size).map(|i| (!(null_values && i == 0)).then(|| text(random))));
+        let keys =
+            Int32Array::from_iter((0..n).map(|_| (!random.chance(nulls)).then(|| random.below(size) as i32)));
+        let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::new(values)));
         if kind == 4 {
             return dictionary;
         }
@@ -432,9 +353,8 @@ fn timestamps(random: &mut Random, n: usize, nulls: usize) -> ArrayRef {
         TimeUnit::Nanosecond,
         TimeUnit::Nanosecond,
     ]);
-    let zone: Option<Arc<str>> = random
-        .pick(&[None, None, None, Some("UTC"), Some("+02:00")])
-        .map(Into::into);
+    let zone: Option<Arc<str>> =
+        random.pick(&[None, None, None, Some("UTC"), Some("+02:00")]).map(Into::into);
     let per_second = match unit {
         TimeUnit::Second => 1,
         TimeUnit::Millisecond => 1_000,
@@ -449,11 +369,7 @@ fn timestamps(random: &mut Random, n: usize, nulls: usize) -> ArrayRef {
             } else {
                 random.between(-1_300_000_000, 3_000_000_000)
             };
-            let part = if random.chance(50) {
-                0
-            } else {
-                random.between(0, per_second - 1)
-            };
+            let part = if random.chance(50) { 0 } else { random.between(0, per_second - 1) };
             seconds * per_second + part
         })
     }));
@@ -478,18 +394,12 @@ fn times(random: &mut Random, n: usize, nulls: usize) -> ArrayRef {
 
 fn passengers(random: &mut Random, n: usize, nulls: usize) -> ArrayRef {
     if random.chance(50) {
-        Arc::new(BinaryArray::from_iter((0..n).map(|_| {
-            (!random.chance(nulls)).then(|| text(random).into_bytes())
-        })))
-    } else {
-        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
-            (0..n).map(|_| {
-                (!random.chance(nulls)).then(|| {
-                    (0..random.below(3))
-                        .map(|i| Some(i as i32))
-                        .collect::<Vec<_>>()
-                })
-            }),
+        Arc::new(BinaryArray::from_iter(
+            (0..n).map(|_| (!random.chance(nulls)).then(|| text(random).into_bytes())),
         ))
+    } else {
+        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>((0..n).map(|_| {
+            (!random.chance(nulls)).then(|| (0..random.below(3)).map(|i| Some(i as i32)).collect::<Vec<_>>())
+        })))
     }
 }
