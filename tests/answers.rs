@@ -24,6 +24,7 @@ pub struct Cell {
 
 /// The rows of an answer in printable form.
 pub struct Answer {
+    pub names: Vec<String>,
     pub types: Vec<DataType>,
     pub rows: Vec<Vec<Cell>>,
 }
@@ -31,8 +32,9 @@ pub struct Answer {
 impl Answer {
     /// Prints batches cell by cell; NULL reads `NULL`.
     pub fn of(batches: &[RecordBatch]) -> Result<Self, String> {
-        let types = batches.first().map_or_else(Vec::new, |batch| {
-            batch.schema().fields().iter().map(|f| f.data_type().clone()).collect()
+        let (names, types) = batches.first().map_or_else(Default::default, |batch| {
+            let schema = batch.schema();
+            schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).unzip()
         });
         let options = FormatOptions::default().with_null("NULL");
         let mut rows = Vec::new();
@@ -61,7 +63,7 @@ impl Answer {
                 }
             }
         }
-        Ok(Self { types, rows })
+        Ok(Self { names, types, rows })
     }
 
     /// Orders rows by their exact cells, then by their floats.

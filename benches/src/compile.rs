@@ -17,8 +17,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use fuseline::Session;
 use serde_json::json;
 use tpchgen::generators::{
-    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator,
-    PartSuppGenerator, RegionGenerator, SupplierGenerator,
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
+    RegionGenerator, SupplierGenerator,
 };
 use tpchgen_arrow::{
     CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow,
@@ -47,18 +47,13 @@ pub fn run(queries: Option<&Path>, scale: f64, report: &mut Report) -> Result<()
             .join("tpch/queries"),
     };
     let tables = tables(scale)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut stages = Vec::new();
     println!("{:<6} {:>6} {:>8} {:>8}", "query", "ops", "bytes", "ms");
     for number in 1..=22 {
         let path = folder.join(format!("q{number:02}.sql"));
         let sql = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let session = Session::builder()
-            .threads(1)
-            .set("fuseline.fusion", "force")
-            .build()?;
+        let session = Session::builder().threads(1).set("fuseline.fusion", "force").build()?;
         for (name, batches) in &tables {
             session.register_batches(name, batches[0].schema(), batches.clone())?;
         }
@@ -135,37 +130,13 @@ fn tables(scale: f64) -> Result<Vec<(&'static str, Vec<RecordBatch>)>, Failure> 
         Ok(reader.collect::<Result<_, _>>()?)
     }
     Ok(vec![
-        (
-            "nation",
-            read(NationArrow::new(NationGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "region",
-            read(RegionArrow::new(RegionGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "part",
-            read(PartArrow::new(PartGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "supplier",
-            read(SupplierArrow::new(SupplierGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "partsupp",
-            read(PartSuppArrow::new(PartSuppGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "customer",
-            read(CustomerArrow::new(CustomerGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "orders",
-            read(OrderArrow::new(OrderGenerator::new(scale, 1, 1)))?,
-        ),
-        (
-            "lineitem",
-            read(LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)))?,
-        ),
+        ("nation", read(NationArrow::new(NationGenerator::new(scale, 1, 1)))?),
+        ("region", read(RegionArrow::new(RegionGenerator::new(scale, 1, 1)))?),
+        ("part", read(PartArrow::new(PartGenerator::new(scale, 1, 1)))?),
+        ("supplier", read(SupplierArrow::new(SupplierGenerator::new(scale, 1, 1)))?),
+        ("partsupp", read(PartSuppArrow::new(PartSuppGenerator::new(scale, 1, 1)))?),
+        ("customer", read(CustomerArrow::new(CustomerGenerator::new(scale, 1, 1)))?),
+        ("orders", read(OrderArrow::new(OrderGenerator::new(scale, 1, 1)))?),
+        ("lineitem", read(LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)))?),
     ])
 }

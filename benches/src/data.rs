@@ -62,24 +62,22 @@ impl Kind {
     pub fn column(self, rows: usize, seed: u64) -> ArrayRef {
         let mut random = Random::new(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let mut doubles = |f: &dyn Fn(&mut Random) -> f64| -> ArrayRef {
-            Arc::new(Float64Array::from_iter_values(
-                (0..rows).map(|_| f(&mut random)),
-            ))
+            Arc::new(Float64Array::from_iter_values((0..rows).map(|_| f(&mut random))))
         };
         match self {
             Self::Unit => doubles(&Random::unit),
             Self::Discount => doubles(&|r| r.below(11) as f64 / 100.0),
             Self::Quantity => doubles(&|r| (1 + r.below(50)) as f64),
             Self::Price => doubles(&|r| 900.0 + r.below(10_410_000) as f64 / 100.0),
-            Self::Date => Arc::new(Date32Array::from_iter_values(
-                (0..rows).map(|_| 8035 + random.below(2557) as i32),
-            )),
-            Self::Percent => Arc::new(Int32Array::from_iter_values(
-                (0..rows).map(|_| random.below(100) as i32),
-            )),
-            Self::Long => Arc::new(Int64Array::from_iter_values(
-                (0..rows).map(|_| random.word() as i64 >> 8),
-            )),
+            Self::Date => {
+                Arc::new(Date32Array::from_iter_values((0..rows).map(|_| 8035 + random.below(2557) as i32)))
+            }
+            Self::Percent => {
+                Arc::new(Int32Array::from_iter_values((0..rows).map(|_| random.below(100) as i32)))
+            }
+            Self::Long => {
+                Arc::new(Int64Array::from_iter_values((0..rows).map(|_| random.word() as i64 >> 8)))
+            }
             Self::DecimalPrice => decimals(rows, || 90_000 + random.below(10_410_000)),
             Self::DecimalPart => decimals(rows, || random.below(11)),
             Self::Nullable => {
@@ -94,9 +92,5 @@ impl Kind {
 
 fn decimals(rows: usize, mut next: impl FnMut() -> u64) -> ArrayRef {
     let values = Decimal128Array::from_iter_values((0..rows).map(|_| i128::from(next())));
-    Arc::new(
-        values
-            .with_precision_and_scale(15, 2)
-            .expect("15 digits, 2 of them a fraction"),
-    )
+    Arc::new(values.with_precision_and_scale(15, 2).expect("15 digits, 2 of them a fraction"))
 }

@@ -42,21 +42,8 @@ impl HandLoops {
         let library: PathBuf = folder.path().join("libhandwritten.so");
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let output = Command::new(&rustc)
-            .args([
-                "-C",
-                "opt-level=3",
-                "-C",
-                "target-cpu=native",
-                "--edition",
-                "2024",
-            ])
-            .args([
-                "--crate-type",
-                "cdylib",
-                "--crate-name",
-                "handwritten",
-                "-o",
-            ])
+            .args(["-C", "opt-level=3", "-C", "target-cpu=native", "--edition", "2024"])
+            .args(["--crate-type", "cdylib", "--crate-name", "handwritten", "-o"])
             .arg(&library)
             .arg(&source)
             .output()
@@ -66,10 +53,7 @@ impl HandLoops {
         }
         // SAFETY: the library was made from our own source; loading it runs no code of its own.
         let library = unsafe { Library::new(&library) }?;
-        Ok(Self {
-            library,
-            _folder: folder,
-        })
+        Ok(Self { library, _folder: folder })
     }
 
     /// Runs formulation `name` over `passes` passes of `rows` rows on `threads` threads, which share
@@ -95,26 +79,14 @@ impl HandLoops {
             if passes == 1 {
                 // Borders at multiples of 64 rows, because validity bitmaps have no finer address.
                 let border = |i: usize| {
-                    if i == threads {
-                        rows
-                    } else {
-                        rows / threads * i / 64 * 64
-                    }
+                    if i == threads { rows } else { rows / threads * i / 64 * 64 }
                 };
                 // SAFETY: the columns hold `rows` rows, the scratch buffer is this thread's own.
-                sum += unsafe {
-                    body(
-                        columns.0.as_ptr(),
-                        border(thread),
-                        border(thread + 1),
-                        scratch,
-                    )
-                };
+                sum += unsafe { body(columns.0.as_ptr(), border(thread), border(thread + 1), scratch) };
             } else {
                 for _ in (thread..passes).step_by(threads) {
                     // SAFETY: as above.
-                    sum +=
-                        unsafe { body(std::hint::black_box(columns.0.as_ptr()), 0, rows, scratch) };
+                    sum += unsafe { body(std::hint::black_box(columns.0.as_ptr()), 0, rows, scratch) };
                 }
             }
             sum
@@ -123,15 +95,9 @@ impl HandLoops {
             work(0)
         } else {
             std::thread::scope(|scope| {
-                let others: Vec<_> = (1..threads)
-                    .map(|thread| scope.spawn(move || work(thread)))
-                    .collect();
+                let others: Vec<_> = (1..threads).map(|thread| scope.spawn(move || work(thread))).collect();
                 let mine = work(0);
-                others
-                    .into_iter()
-                    .map(|t| t.join().expect("a loop ended"))
-                    .sum::<f64>()
-                    + mine
+                others.into_iter().map(|t| t.join().expect("a loop ended")).sum::<f64>() + mine
             })
         };
         Ok(total / passes as f64)

@@ -33,20 +33,14 @@ fn query(i: usize) -> String {
     match i % 5 {
         0 => format!("select sum(a * {i}.5 + b) from t where k > {}", i % 97),
         1 => format!("select count(*) from t where k * {i} % 7 = 1 and a < 0.5"),
-        2 => format!(
-            "select max(case when k < {} then a else b + {i} end) from t",
-            i % 89
-        ),
+        2 => format!("select max(case when k < {} then a else b + {i} end) from t", i % 89),
         3 => format!("select a + {i}, b * a - {i}.25 from t where a > 0.99"),
         _ => format!("select min(a / (b + {i})), count(k) from t where k in (1, {i}, 50, 60)"),
     }
 }
 
 pub fn run(queries: usize, report: &mut Report) -> Result<(), Failure> {
-    let session = Session::builder()
-        .threads(1)
-        .set("fuseline.fusion", "force")
-        .build()?;
+    let session = Session::builder().threads(1).set("fuseline.fusion", "force").build()?;
     let schema = Arc::new(Schema::new(vec![
         Field::new("a", DataType::Float64, false),
         Field::new("b", DataType::Float64, false),
@@ -54,16 +48,10 @@ pub fn run(queries: usize, report: &mut Report) -> Result<(), Failure> {
     ]));
     let batch = RecordBatch::try_new(
         Arc::clone(&schema),
-        vec![
-            Kind::Unit.column(ROWS, 1),
-            Kind::Unit.column(ROWS, 2),
-            Kind::Percent.column(ROWS, 3),
-        ],
+        vec![Kind::Unit.column(ROWS, 1), Kind::Unit.column(ROWS, 2), Kind::Percent.column(ROWS, 3)],
     )?;
     session.register_batches("t", schema, vec![batch])?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 
     let begin = resident_bytes()?;
     let warm_up = queries / 10;
@@ -102,9 +90,7 @@ pub fn run(queries: usize, report: &mut Report) -> Result<(), Failure> {
         return Err(format!("only {fused} of {queries} queries had a compiled stage").into());
     }
     if growth > LIMIT_BYTES {
-        return Err(
-            format!("resident memory grew by {growth} bytes, more than {LIMIT_BYTES}").into(),
-        );
+        return Err(format!("resident memory grew by {growth} bytes, more than {LIMIT_BYTES}").into());
     }
     Ok(())
 }

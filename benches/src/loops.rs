@@ -50,11 +50,7 @@ pub fn run(arguments: &LoopsArguments, report: &mut Report) -> Result<(), Failur
     );
     println!("{:<41} {:>8} {:>9}", "", "ns/row", "ns/row");
     for pipeline in PIPELINES {
-        if arguments
-            .only
-            .as_ref()
-            .is_some_and(|part| !pipeline.name.contains(part.as_str()))
-        {
+        if arguments.only.as_ref().is_some_and(|part| !pipeline.name.contains(part.as_str())) {
             continue;
         }
         for place in [Place::Memory, Place::Cache] {
@@ -77,25 +73,16 @@ fn cell(
 ) -> Result<(), Failure> {
     let (rows, passes) = match place {
         Place::Memory => (arguments.rows, 1),
-        Place::Cache => (
-            arguments.cached_rows,
-            (arguments.rows / arguments.cached_rows).max(2),
-        ),
+        Place::Cache => (arguments.cached_rows, (arguments.rows / arguments.cached_rows).max(2)),
     };
-    let columns: Vec<ArrayRef> = pipeline
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(i, (_, kind))| kind.column(rows, i as u64 + 1))
-        .collect();
+    let columns: Vec<ArrayRef> =
+        pipeline.columns.iter().enumerate().map(|(i, (_, kind))| kind.column(rows, i as u64 + 1)).collect();
     let addresses = addresses(&columns);
     let fields: Vec<Field> = pipeline
         .columns
         .iter()
         .zip(&columns)
-        .map(|((name, _), column)| {
-            Field::new(*name, column.data_type().clone(), column.null_count() > 0)
-        })
+        .map(|((name, _), column)| Field::new(*name, column.data_type().clone(), column.null_count() > 0))
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let whole = RecordBatch::try_new(Arc::clone(&schema), columns)?;
@@ -111,17 +98,13 @@ fn cell(
     for &threads in &arguments.threads {
         let mut builder = Session::builder().threads(threads);
         for setting in &arguments.settings {
-            let (key, value) = setting
-                .split_once('=')
-                .ok_or_else(|| format!("--set {setting}: no `=`"))?;
+            let (key, value) = setting.split_once('=').ok_or_else(|| format!("--set {setting}: no `=`"))?;
             builder = builder.set(key, value);
         }
         let session = builder.build()?;
         session.register_batches("t", Arc::clone(&schema), batches.clone())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
 
         let begin = Instant::now();
         let first = runtime.block_on(drain(&session, pipeline.sql))?;
@@ -222,11 +205,7 @@ async fn drain(session: &Session, sql: &str) -> Result<Drained, Failure> {
     let query = session.sql(sql).await?;
     let fused = is_fused(&query.plan()?);
     let mut stream = query.stream().await?;
-    let mut drained = Drained {
-        rows: 0,
-        number: f64::NAN,
-        fused,
-    };
+    let mut drained = Drained { rows: 0, number: f64::NAN, fused };
     while let Some(batch) = stream.next().await {
         let batch = batch?;
         drained.rows += batch.num_rows();

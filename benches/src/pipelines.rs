@@ -81,11 +81,7 @@ pub const PIPELINES: &[Pipeline] = &[
     Pipeline {
         name: "decimal projection",
         sql: "select price * (1 - disc) * (1 + tax) as x from t",
-        columns: &[
-            ("price", Kind::DecimalPrice),
-            ("disc", Kind::DecimalPart),
-            ("tax", Kind::DecimalPart),
-        ],
+        columns: &[("price", Kind::DecimalPrice), ("disc", Kind::DecimalPart), ("tax", Kind::DecimalPart)],
         hand: &["decimal_a", "decimal_b"],
         answer: Answer::Rows,
         bytes: 64.0,

@@ -55,10 +55,7 @@ pub fn machine() -> Value {
 /// Resident memory of this process in bytes.
 pub fn resident_bytes() -> Result<usize, Failure> {
     let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .ok_or("no VmRSS in /proc/self/status")?;
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
     let kilobytes: usize = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
     Ok(kilobytes * 1024)
 }

@@ -34,9 +34,7 @@ pub fn run(binary: Option<&Path>, runs: usize, report: &mut Report) -> Result<()
         Ok(time)
     };
     let cold = once()?;
-    let times = (0..runs.max(1))
-        .map(|_| once())
-        .collect::<Result<Vec<_>, _>>()?;
+    let times = (0..runs.max(1)).map(|_| once()).collect::<Result<Vec<_>, _>>()?;
     let least = times.iter().copied().fold(f64::INFINITY, f64::min);
     println!(
         "fuseline \"select 1\": median {:.1} ms of {} processes (least {:.1}, first {:.1})",

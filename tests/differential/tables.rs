@@ -323,11 +323,10 @@ fn text(random: &mut Random) -> String {
 
 fn texts(random: &mut Random, n: usize, kind: usize, nulls: usize) -> ArrayRef {
     if kind >= 4 {
-        // A dictionary with repeated and unused values, and now and then a NULL among the values.
+        // A dictionary with repeated and unused values. No NULL among the values: DataFusion's text
+        // functions take such a value for an empty string (`left`, `substr`), so it cannot judge.
         let size = 1 + random.below(12);
-        let null_values = random.chance(20);
-        let values =
-            StringArray::from_iter((0..size).map(|i| (!(null_values && i == 0)).then(|| text(random))));
+        let values = StringArray::from_iter_values((0..size).map(|_| text(random)));
         let keys =
             Int32Array::from_iter((0..n).map(|_| (!random.chance(nulls)).then(|| random.below(size) as i32)));
         let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(keys, Arc::new(values)));
