@@ -5,7 +5,9 @@
 //! pass at least as many, get none wrong, and reject nothing that stock accepts. Because the tables hold
 //! 3 to 1,000 rows, the batch size is tiny, so that stages see several batches and partial chunks.
 //!
-//! Two workers share every file: both run all statements, each runs every second query.
+//! Two workers share every file: both run all statements, and they take turns at the queries.
+//! `make test` runs every `SHARE`th query; `FUSELINE_NIGHTLY=1` runs all, and only then can the number
+//! of passes be compared with stock's.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ use crate::suites::{self, Operators};
 
 const WORKERS: usize = 2;
 
+/// Outside the nightly form, one query of so many runs.
+const SHARE: usize = 8;
+
 /// Rows per batch: small enough that every table spans several batches.
 const BATCH_ROWS: usize = 7;
 
@@ -31,7 +36,7 @@ const BATCH_ROWS: usize = 7;
 const STOCK_PASSES: usize = 7_071;
 
 /// Least share of result queries (percent) whose plan holds a fused stage.
-const FUSED_FLOOR_PERCENT: usize = 1;
+const FUSED_FLOOR_PERCENT: usize = 50;
 
 /// An error text in the shape the runner wants.
 #[derive(Debug, thiserror::Error)]
@@ -166,8 +171,8 @@ fn list_key(sql: &str) -> String {
     sql.replace(['\n', '\t'], " ").trim_end().chars().take(119).collect()
 }
 
-/// Runs one file: every statement, and the queries whose number is `worker` modulo the worker count.
-async fn run_file(path: &Path, worker: usize) -> Tally {
+/// Runs one file: every statement, and of every `share` queries one, if it is this worker's.
+async fn run_file(path: &Path, worker: usize, share: usize) -> Tally {
     let stem = path.file_stem().expect("a file name").to_string_lossy().into_owned();
     let records = sqllogictest::parse_file::<DefaultColumnType>(path).expect("a valid .slt file");
     let wire = Arc::new(Mutex::new(Wire::default()));
@@ -190,7 +195,7 @@ async fn run_file(path: &Path, worker: usize) -> Tally {
             continue;
         };
         number += 1;
-        if number % WORKERS != worker {
+        if number % share != 0 || number / share % WORKERS != worker {
             continue;
         }
         let QueryExpect::Results { types, .. } = expected else {
@@ -240,6 +245,7 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
         .collect();
     files.sort();
 
+    let share = if suites::nightly() { 1 } else { SHARE };
     let mut total = Tally::default();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
@@ -252,7 +258,7 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
                         // On a worker of the runtime: its stack is deep enough for 64-way joins.
                         let (file, begin) = (file.clone(), Instant::now());
                         let name = file.display().to_string();
-                        let one = runtime.spawn(async move { run_file(&file, worker).await });
+                        let one = runtime.spawn(async move { run_file(&file, worker, share).await });
                         tally.add(runtime.block_on(one).expect("the file's task ended"));
                         println!("  {name}, half {worker}: {:.0} s", begin.elapsed().as_secs_f64());
                     }
@@ -286,7 +292,11 @@ fn core_passes_at_least_what_stock_datafusion_passes() {
         }
     }
     assert!(extra.is_empty(), "rejected, but stock accepts:\n{}", first(&extra));
-    assert!(total.passed >= STOCK_PASSES, "{} passed, stock {STOCK_PASSES}", total.passed);
+    if share > 1 {
+        assert!(ran > 500, "only {ran} queries ran");
+    } else {
+        assert!(total.passed >= STOCK_PASSES, "{} passed, stock {STOCK_PASSES}", total.passed);
+    }
     assert!(
         total.fused * 100 >= FUSED_FLOOR_PERCENT * ran,
         "only {} of {ran} queries ran with a fused stage",

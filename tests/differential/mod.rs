@@ -37,7 +37,7 @@ use tables::Table;
 const QUERIES_PER_TABLE: u64 = 16;
 
 /// Least share (percent) of cases that compare rows of a fused plan.
-const PROVING_FLOOR_PERCENT: u64 = 60;
+const PROVING_FLOOR_PERCENT: u64 = 65;
 
 /// A query that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(30);
