@@ -31,6 +31,9 @@ use crate::report::{Report, median};
 /// Stages of up to this many IR operations are what the hypothesis speaks of.
 const MOST_OPERATIONS: usize = 100;
 
+/// Looking code up takes less than this, compiling always more.
+const CACHE_HIT_NANOSECONDS: usize = 10_000;
+
 /// One compiled stage.
 struct Stage {
     query: usize,
@@ -110,7 +113,7 @@ fn gather(plan: &Arc<dyn ExecutionPlan>, query: usize, stages: &mut Vec<Stage>) 
         let value = |name: &str| metrics.sum_by_name(name).map_or(0, |v| v.as_usize());
         let nanoseconds = value("compile_time");
         // A stage that equals an earlier one of the same query came from the cache.
-        if nanoseconds > 0 {
+        if nanoseconds > CACHE_HIT_NANOSECONDS {
             stages.push(Stage {
                 query,
                 milliseconds: nanoseconds as f64 / 1e6,
