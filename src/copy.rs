@@ -42,6 +42,8 @@ pub(crate) struct CopyTarget {
 #[derive(Debug)]
 struct Staging {
     folder: PathBuf,
+    /// Folders above it that were made for it, the innermost first; those still empty at the end go.
+    parents: Vec<PathBuf>,
     created: bool,
     /// All writers have ended, so nothing can reappear in the folder.
     ended: bool,
@@ -147,12 +149,8 @@ impl CopyTarget {
                     format!("cannot be written: '{}' is not a folder", pattern.show(parent).display()),
                 ));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::file(
-                    shown,
-                    format!("cannot be written: there is no folder '{}'", pattern.show(parent).display()),
-                ));
-            }
+            // Made by `begin`, as DataFusion would.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(unwritable(&shown, &error)),
         }
         match fs::metadata(&target) {
@@ -185,17 +183,19 @@ impl CopyTarget {
             shown,
             target,
             single,
-            staging: Staging { folder: staging, created: false, ended: false },
+            staging: Staging { folder: staging, parents: Vec::new(), created: false, ended: false },
         }))
     }
 
-    /// Creates the staging folder.
+    /// Creates the staging folder, and the folders above it that are missing.
     ///
     /// # Errors
     /// [`Error::File`] if the target's folder does not allow it.
     pub(crate) fn begin(&mut self) -> Result<()> {
-        fs::create_dir(&self.staging.folder).map_err(|e| unwritable(&self.shown, &e))?;
+        let missing = self.staging.folder.ancestors().skip(1).take_while(|folder| !folder.exists());
+        self.staging.parents = missing.map(Path::to_path_buf).collect();
         self.staging.created = true;
+        fs::create_dir_all(&self.staging.folder).map_err(|e| unwritable(&self.shown, &e))?;
         Ok(())
     }
 
@@ -297,6 +297,10 @@ impl Drop for Staging {
             return;
         }
         let _ = fs::remove_dir_all(&self.folder);
+        for parent in &self.parents {
+            // Fails where the target is inside, which is then to stay.
+            let _ = fs::remove_dir(parent);
+        }
         if self.ended {
             return;
         }

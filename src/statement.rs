@@ -192,7 +192,7 @@ mod tests {
         let of = |sql| explain_codegen(sql, Dialect::Generic).unwrap();
         assert_eq!(
             of("-- x\nExplain /* y */ CODEGEN select 1").as_deref(),
-            Some("    \n                       select 1")
+            Some(format!("    \n{}select 1", " ".repeat("Explain /* y */ CODEGEN ".len())).as_str())
         );
         assert_eq!(of("explain select 1 as codegen"), None);
         assert_eq!(of("explain \"codegen\""), None);

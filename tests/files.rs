@@ -386,9 +386,11 @@ async fn copy_says_why_it_cannot_write() {
     f.write("file", "x");
     fs::create_dir(f.path("dir.csv")).unwrap();
     assert_eq!(
-        f.fails("COPY (SELECT 1 AS a) TO '@/no/x.csv'").await,
-        "@/no/x.csv: cannot be written: there is no folder '@/no'"
+        f.fails("COPY (SELECT 1 AS a) TO '@/file/x.csv'").await,
+        "@/file/x.csv: cannot be written: '@/file' is not a folder"
     );
+    f.fails("COPY (SELECT 1 / (value - value) AS a FROM range(1, 2)) TO '@/no/new/x.csv'").await;
+    assert!(!Path::new(&f.path("no")).exists(), "a failed COPY leaves the folders it made");
     assert_eq!(
         f.fails("COPY (SELECT 1 AS a) TO '@/dir.csv'").await,
         "@/dir.csv: cannot be written: it is a folder"

@@ -189,7 +189,8 @@ impl Program {
             // Not `null_count`: the values of a dictionary may be null too.
             if array.is_nullable() {
                 any_nulls = true;
-                denied_nulls |= !input.nullable;
+                // A dictionary may hold a null that no row refers to; only rows count here.
+                denied_nulls |= !input.nullable && array.logical_null_count() > 0;
             }
         }
         let with = |nullable: bool| {

@@ -197,7 +197,7 @@ async fn schema_of(
     metas: &[(ObjectMeta, &Stamp)],
 ) -> DataFusionResult<SchemaRef> {
     match kind {
-        Format::Arrow => arrow_schema(metas),
+        Format::Arrow => caught(async { arrow_schema(metas) }).await,
         Format::Parquet | Format::Csv | Format::Tsv | Format::Json => {
             let objects: Vec<ObjectMeta> = metas.iter().map(|(meta, _)| meta.clone()).collect();
             caught(format.infer_schema(state, store, &objects)).await

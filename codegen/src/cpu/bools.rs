@@ -68,11 +68,23 @@ enum Node {
 #[derive(Default)]
 pub(super) struct Bools {
     nodes: Vec<Node>,
+    /// Of each node the form in which it costs least, `None` where all cost the same. Found when the
+    /// node is made: nodes are shared, and walking them anew is exponential in nested conditions.
+    natural: Vec<Option<Form>>,
     made: Vec<[Option<Vecs>; 5]>,
 }
 
 impl Bools {
     fn push(&mut self, node: Node) -> BoolId {
+        let natural = match node {
+            Node::Const(_) | Node::Live => None,
+            Node::Masks(form, _) => Some(form),
+            Node::Bits(_) => Some(Form::Bits),
+            Node::Not(a) => self.natural(a),
+            // Bits sort below all masks and wider masks above narrower ones.
+            Node::And(a, b) | Node::Or(a, b) => self.natural(a).max(self.natural(b)),
+        };
+        self.natural.push(natural);
         self.nodes.push(node);
         self.made.push([None; 5]);
         BoolId(self.nodes.len() as u32 - 1)
@@ -146,14 +158,7 @@ impl Bools {
 
     /// The form in which the value costs least; `None` where all cost the same.
     pub(super) fn natural(&self, id: BoolId) -> Option<Form> {
-        match self.nodes[id.0 as usize] {
-            Node::Const(_) | Node::Live => None,
-            Node::Masks(form, _) => Some(form),
-            Node::Bits(_) => Some(Form::Bits),
-            Node::Not(a) => self.natural(a),
-            // Bits sort below all masks and wider masks above narrower ones.
-            Node::And(a, b) | Node::Or(a, b) => self.natural(a).max(self.natural(b)),
-        }
+        self.natural[id.0 as usize]
     }
 
     /// Emits (once) the value in the given form.

@@ -7,7 +7,6 @@
 
 use super::CompileError;
 use super::constants::Constants;
-use super::helpers;
 use super::outputs::Outputs;
 use super::schedule::{Need, Phase, Schedule, is_free};
 use super::sink::{AggVars, Counts};
@@ -328,13 +327,7 @@ impl<'l> Emitter<'_, 'l> {
                 | Ty::F32
                 | Ty::F64 => {
                     let width = inst.ty.width().unwrap_or(1);
-                    let at = self.column_at(index, offset_of!(ColumnRef, data), width);
-                    let bytes = (CHUNK * width) as i64;
-                    let next = self.b.ins().iadd_imm_u(at, bytes);
-                    let bytes = self.b.ins().iconst(types::I64, bytes);
-                    let ask = helpers::helper_prefetch();
-                    self.call_at(ask.address as *const u8, ask.params, ask.ret, &[next, bytes]);
-                    at
+                    self.column_at(index, offset_of!(ColumnRef, data), width)
                 }
             };
             self.mem[v.index()].data = Some(at);

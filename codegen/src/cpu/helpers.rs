@@ -143,25 +143,3 @@ unsafe extern "C" fn fill(rows: usize, bits: u64, width: usize, out: *mut u8) {
 pub(super) fn helper_fill() -> Helper {
     Helper { address: fill as *const () as usize, params: &[I64, I64, I64, Ptr], ret: None }
 }
-
-/// Bytes of a cache line, or fewer.
-const LINE: usize = 64;
-
-unsafe extern "C" fn prefetch(from: *const u8, bytes: usize) {
-    for at in (0..bytes).step_by(LINE) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch is a hint and faults on no address.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(at).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (from, at);
-    }
-}
-
-/// Asks for memory that the next chunk will read. The machine's own prefetchers stop at pages, and a
-/// loop of 128-bit loads does not look far enough ahead to hide what that costs.
-pub(super) fn helper_prefetch() -> Helper {
-    Helper { address: prefetch as *const () as usize, params: &[Ptr, I64], ret: None }
-}
