@@ -1,10 +1,11 @@
 //! A stage with its code: takes a batch through all segments.
 //!
 //! Each segment's loop exists in up to three variants that differ in which inputs may hold nulls:
-//! none (the fast one), those that the schema declares nullable, and all (for batches that hold
-//! nulls where their schema denies it). The declared one is compiled with the plan, so that EXPLAIN
-//! tells the truth; the others when a batch first asks for them. Should the fast one not compile, the
-//! declared one stands in, which computes the same.
+//! none (the fast one), those that the schema declares nullable, and those together with the ones
+//! that a batch shows to hold nulls although its schema denies it (values of a dictionary). The
+//! declared one is compiled with the plan, so that EXPLAIN tells the truth; the others when a batch
+//! first asks for them. Should the fast one not compile, the declared one stands in, which computes
+//! the same.
 
 use crate::calls::run_call;
 use crate::code_cache::CodeCache;
@@ -45,7 +46,6 @@ struct SegmentCode {
     /// `None` where the loop only reorders columns.
     declared: Option<Arc<dyn RunLoop>>,
     no_nulls: OnceLock<Result<Arc<dyn RunLoop>, String>>,
-    all_nulls: OnceLock<Result<Arc<dyn RunLoop>, String>>,
     /// The batch that the k-th call sees has the first `loop columns + k` columns.
     call_schemas: Vec<SchemaRef>,
     output: SchemaRef,
@@ -78,7 +78,6 @@ impl Program {
             segments.push(SegmentCode {
                 declared,
                 no_nulls: OnceLock::new(),
-                all_nulls: OnceLock::new(),
                 call_schemas: call_schemas(segment),
                 output: Arc::clone(output),
             });
@@ -183,32 +182,36 @@ impl Program {
     ) -> Result<Arc<dyn RunLoop>> {
         let mut any_declared = false;
         let mut any_nulls = false;
-        let mut denied_nulls = false;
-        for (input, array) in loop_.inputs.iter().zip(inputs) {
+        let mut denied: Vec<usize> = Vec::new();
+        for (i, (input, array)) in loop_.inputs.iter().zip(inputs).enumerate() {
             any_declared |= input.nullable;
             // Not `null_count`: the values of a dictionary may be null too.
             if array.is_nullable() {
-                any_nulls = true;
-                // A dictionary may hold a null that no row refers to; only rows count here.
-                denied_nulls |= !input.nullable && array.logical_null_count() > 0;
+                if input.nullable {
+                    any_nulls = true;
+                } else if array.logical_null_count() > 0 {
+                    denied.push(i);
+                }
             }
         }
-        let with = |nullable: bool| {
-            let made = CodeCache::global().get(loop_, vec![nullable; loop_.inputs.len()], &self.options);
+        let with = |nullable: Vec<bool>| {
+            let made = CodeCache::global().get(loop_, nullable, &self.options);
             if let Ok(code) = &made {
                 metrics.compile_time.add_duration(code.compile_time);
             }
             made.map(|code| code.run)
         };
-        if denied_nulls {
-            match code.all_nulls.get_or_init(|| with(true)) {
-                Ok(run) => Ok(Arc::clone(run)),
+        if !denied.is_empty() {
+            let mut nullable = declared_nulls(loop_);
+            denied.into_iter().for_each(|i| nullable[i] = true);
+            match with(nullable) {
+                Ok(run) => Ok(run),
                 Err(e) => internal_err!("a column holds nulls although its schema denies it, and {e}"),
             }
         } else if any_nulls || !any_declared {
             Ok(Arc::clone(declared))
         } else {
-            match code.no_nulls.get_or_init(|| with(false)) {
+            match code.no_nulls.get_or_init(|| with(vec![false; loop_.inputs.len()])) {
                 Ok(run) => Ok(Arc::clone(run)),
                 Err(_) => Ok(Arc::clone(declared)),
             }
