@@ -168,7 +168,8 @@ impl Tally {
 
 /// SQL as the reject list has it: one line, its first 119 characters.
 fn list_key(sql: &str) -> String {
-    sql.replace(['\n', '\t'], " ").trim_end().chars().take(119).collect()
+    let start: String = sql.replace(['\n', '\t'], " ").chars().take(119).collect();
+    start.trim_end().to_owned()
 }
 
 /// Runs one file: every statement, and of every `share` queries one, if it is this worker's.
