@@ -26,7 +26,7 @@ use url::Url;
 use crate::error::{Error, Result, io_message};
 use crate::files::format::{FileKind, Format, split_compression};
 use crate::files::pattern::Pattern;
-use crate::local_store::WriteFailures;
+use crate::local_store::WriteLog;
 
 /// Where a COPY writes now, and where its files belong in the end.
 #[derive(Debug)]
@@ -245,8 +245,8 @@ impl CopyTarget {
     }
 
     /// Names the target if a write to it has failed; otherwise the query is to blame.
-    pub(crate) fn failed_write(&self, failures: &WriteFailures) -> Option<Error> {
-        let reason = failures.below(&self.staging.folder)?;
+    pub(crate) fn failed_write(&self, log: &WriteLog) -> Option<Error> {
+        let reason = log.failure_below(&self.staging.folder, 0)?;
         Some(Error::file(&self.shown, format!("cannot be written: {reason}")))
     }
 }

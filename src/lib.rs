@@ -23,6 +23,7 @@ mod commands;
 mod copy;
 mod error;
 mod files;
+mod insert;
 mod local_store;
 mod plan_cache;
 mod progress;

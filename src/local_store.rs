@@ -1,11 +1,14 @@
-//! The local file system as an object store that remembers why a write failed.
+//! The local file system as an object store that remembers what was written and why a write failed.
 //!
 //! DataFusion's writers lose the cause of a failed write: of a full disk remains "Error encountered
-//! while finalizing writes! Partial results may have been written". So the session's `file://` store
-//! notes each failed write by its path, and COPY asks for the first note below its staging folder.
+//! while finalizing writes! Partial results may have been written". And they finish files of a query
+//! that has failed. So the session's `file://` store notes each failed write by its path, for COPY and
+//! INSERT to name the cause, and while an INSERT runs the files that were completed, for it to remove.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,49 +27,97 @@ use crate::error::{io_message, root_io_error};
 /// So many failed writes are remembered; older ones are forgotten first.
 const REMEMBERED: usize = 64;
 
-/// Failed writes: the path within the store, and the reason in words.
+/// What was written through a [`LocalStore`]. Clones are the same log.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WriteFailures(Arc<Mutex<Vec<(Path, String)>>>);
+pub(crate) struct WriteLog(Arc<Mutex<Log>>);
 
-impl WriteFailures {
-    /// The reason of the first failed write to a path that starts with `folder`.
-    pub(crate) fn below(&self, folder: &std::path::Path) -> Option<String> {
-        let folder = Path::from_absolute_path(folder).ok()?;
-        let failures = self.0.lock();
-        let (_, reason) = failures.iter().find(|(path, _)| path.prefix_matches(&folder))?;
-        Some(reason.clone())
+#[derive(Debug, Default)]
+struct Log {
+    /// The number of the next note.
+    next: u64,
+    /// Path and reason in words.
+    failed: VecDeque<(u64, Path, String)>,
+    /// Filled only while somebody listens.
+    completed: Vec<(u64, Path)>,
+    listeners: usize,
+}
+
+impl WriteLog {
+    /// From now on completed files are noted. Gives the number of the first note to come.
+    pub(crate) fn start(&self) -> u64 {
+        let mut log = self.0.lock();
+        log.listeners += 1;
+        log.next
     }
 
-    fn note<T>(&self, path: &Path, result: Result<T>) -> Result<T> {
+    /// Ends what one `start` began.
+    pub(crate) fn stop(&self) {
+        let mut log = self.0.lock();
+        log.listeners = log.listeners.saturating_sub(1);
+        if log.listeners == 0 {
+            log.completed.clear();
+        }
+    }
+
+    /// The files completed since note `since`.
+    pub(crate) fn completed(&self, since: u64) -> Vec<PathBuf> {
+        let log = self.0.lock();
+        let since = log.completed.iter().filter(|(number, _)| *number >= since);
+        since.map(|(_, path)| PathBuf::from(format!("/{path}"))).collect()
+    }
+
+    /// The reason of the first failed write below `folder` since note `since`.
+    pub(crate) fn failure_below(&self, folder: &std::path::Path, since: u64) -> Option<String> {
+        let folder = Path::from_absolute_path(folder).ok()?;
+        let log = self.0.lock();
+        let found = log.failed.iter().find(|(n, path, _)| *n >= since && path.prefix_matches(&folder));
+        found.map(|(_, _, reason)| reason.clone())
+    }
+
+    /// Notes an attempt that may have failed.
+    fn attempted<T>(&self, path: &Path, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
-            self.add(path, error);
+            let reason = root_io_error(error).map_or_else(|| error.to_string(), io_message);
+            let mut log = self.0.lock();
+            let number = log.number();
+            if log.failed.len() >= REMEMBERED {
+                log.failed.pop_front();
+            }
+            log.failed.push_back((number, path.clone(), reason));
         }
         result
     }
 
-    fn add(&self, path: &Path, error: &Error) {
-        let reason = match root_io_error(error) {
-            Some(io) => io_message(io),
-            None => error.to_string(),
-        };
-        let mut failures = self.0.lock();
-        if failures.len() >= REMEMBERED {
-            failures.remove(0);
+    /// Notes an attempt that, if it has not failed, completed the file.
+    fn finished<T>(&self, path: &Path, result: Result<T>) -> Result<T> {
+        if result.is_ok() {
+            let mut log = self.0.lock();
+            let number = log.number();
+            if log.listeners > 0 {
+                log.completed.push((number, path.clone()));
+            }
         }
-        failures.push((path.clone(), reason));
+        self.attempted(path, result)
     }
 }
 
-/// [`LocalFileSystem`] with [`WriteFailures`].
+impl Log {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+}
+
+/// [`LocalFileSystem`] with a [`WriteLog`].
 #[derive(Debug)]
 pub(crate) struct LocalStore {
     inner: LocalFileSystem,
-    failures: WriteFailures,
+    log: WriteLog,
 }
 
 impl LocalStore {
-    pub(crate) fn new(failures: WriteFailures) -> Self {
-        Self { inner: LocalFileSystem::new(), failures }
+    pub(crate) fn new(log: WriteLog) -> Self {
+        Self { inner: LocalFileSystem::new(), log }
     }
 }
 
@@ -80,7 +131,7 @@ impl fmt::Display for LocalStore {
 impl ObjectStore for LocalStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let result = self.inner.put_opts(location, payload, options).await;
-        self.failures.note(location, result)
+        self.log.finished(location, result)
     }
 
     async fn put_multipart_opts(
@@ -90,9 +141,9 @@ impl ObjectStore for LocalStore {
     ) -> Result<Box<dyn MultipartUpload>> {
         let result = self.inner.put_multipart_opts(location, options).await;
         Ok(Box::new(Upload {
-            inner: self.failures.note(location, result)?,
+            inner: self.log.attempted(location, result)?,
             location: location.clone(),
-            failures: self.failures.clone(),
+            log: self.log.clone(),
         }))
     }
 
@@ -137,20 +188,20 @@ impl ObjectStore for LocalStore {
 struct Upload {
     inner: Box<dyn MultipartUpload>,
     location: Path,
-    failures: WriteFailures,
+    log: WriteLog,
 }
 
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let part = self.inner.put_part(data);
-        let (location, failures) = (self.location.clone(), self.failures.clone());
-        Box::pin(async move { failures.note(&location, part.await) })
+        let (location, log) = (self.location.clone(), self.log.clone());
+        Box::pin(async move { log.attempted(&location, part.await) })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
         let result = self.inner.complete().await;
-        self.failures.note(&self.location, result)
+        self.log.finished(&self.location, result)
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -9,6 +9,7 @@
 //! query; dropping the stream of a COPY removes what it has written.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,7 +27,8 @@ use parking_lot::Mutex;
 use crate::copy::CopyTarget;
 use crate::error::{Error, Result, is_about_data, panic_text, translate};
 use crate::files::diagnose;
-use crate::local_store::WriteFailures;
+use crate::insert::Insertion;
+use crate::local_store::WriteLog;
 use crate::progress::{Progress, Snapshot};
 use crate::session::Session;
 
@@ -60,6 +62,8 @@ pub(crate) enum Work {
     Plan(Arc<dyn ExecutionPlan>),
     /// Run the physical plan, which writes to the target's staging folder; then publish it.
     Copy(Arc<dyn ExecutionPlan>, CopyTarget),
+    /// Run the physical plan, which adds files to this folder; keep them only if it ends well.
+    Insert(Arc<dyn ExecutionPlan>, PathBuf),
     /// Hand the plan to the session: DDL, SET, PREPARE.
     Statement(Box<LogicalPlan>),
     /// The result is here already.
@@ -160,8 +164,16 @@ impl Query {
                 target.begin()?;
                 let running = self.start(plan)?;
                 let schema = running.plan.schema();
-                let failures = self.session.inner.write_failures.clone();
-                Ok(boxed(schema, copy_stream(running, target, failures)))
+                let target = Target::Copy(target, self.session.inner.writes.clone());
+                Ok(boxed(schema, write_stream(running, target)))
+            }
+            Work::Insert(plan, folder) => {
+                let inner = &self.session.inner;
+                let turns = Arc::clone(&inner.insert_turns);
+                let insertion = Insertion::begin(folder, inner.writes.clone(), turns).await;
+                let running = self.start(plan)?;
+                let schema = running.plan.schema();
+                Ok(boxed(schema, write_stream(running, Target::Insert(insertion))))
             }
             Work::Statement(plan) => {
                 let schema = Arc::new(Schema::empty());
@@ -233,10 +245,9 @@ enum Failure {
 }
 
 /// Writes, publishes, and only then gives the row with the count.
-fn copy_stream(
+fn write_stream(
     mut running: Running,
-    target: CopyTarget,
-    failures: WriteFailures,
+    target: Target,
 ) -> impl futures::Stream<Item = Result<RecordBatch, DataFusionError>> + Send {
     let whole = async move {
         let mut counts = Vec::new();
@@ -249,7 +260,7 @@ fn copy_stream(
                     return Err(error.into());
                 }
                 Some(Err(Failure::Error(error))) => {
-                    let error = match target.failed_write(&failures) {
+                    let error = match target.failed_write() {
                         Some(failed) => failed,
                         None => explain(&error, &running.plan, &running.sql).await,
                     };
@@ -262,13 +273,38 @@ fn copy_stream(
         }
         drop(running);
         // Flushing a big file takes a while; not on a thread that polls streams.
-        match tokio::task::spawn_blocking(move || target.commit()).await {
+        match tokio::task::spawn_blocking(move || target.publish()).await {
             Ok(Ok(())) => Ok(stream::iter(counts.into_iter().map(Ok))),
             Ok(Err(error)) => Err(DataFusionError::from(error)),
             Err(error) => Err(DataFusionError::ExecutionJoin(Box::new(error))),
         }
     };
     stream::once(whole).try_flatten()
+}
+
+/// What becomes of the files that a plan writes; dropping it removes them.
+enum Target {
+    Copy(CopyTarget, WriteLog),
+    Insert(Insertion),
+}
+
+impl Target {
+    fn failed_write(&self) -> Option<Error> {
+        match self {
+            Self::Copy(target, log) => target.failed_write(log),
+            Self::Insert(insertion) => insertion.failed_write(),
+        }
+    }
+
+    fn publish(self) -> Result<()> {
+        match self {
+            Self::Copy(target, _) => target.commit(),
+            Self::Insert(insertion) => {
+                insertion.keep();
+                Ok(())
+            }
+        }
+    }
 }
 
 fn boxed(

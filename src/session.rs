@@ -27,6 +27,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::{ExplainStatement, Statement};
+use fuseline_runtime::{FuselineOptions, FusionMode};
 use futures::FutureExt;
 use parking_lot::Mutex;
 
@@ -34,7 +35,8 @@ use crate::copy::{self, CopyTarget};
 use crate::error::{Error, NO_TABLE, Result, panic_text, translate};
 use crate::files::FileCatalog;
 use crate::files::pattern::expand_home;
-use crate::local_store::{LocalStore, WriteFailures};
+use crate::insert;
+use crate::local_store::{LocalStore, WriteLog};
 use crate::plan_cache::{Origin, PlanCache};
 use crate::query::{Query, StatementKind, Work};
 use crate::statement;
@@ -54,7 +56,9 @@ pub(crate) struct Inner {
     context: SessionContext,
     pub(crate) files: Arc<FileCatalog>,
     pub(crate) plans: PlanCache,
-    pub(crate) write_failures: WriteFailures,
+    pub(crate) writes: WriteLog,
+    /// Held by the INSERT into files that is running.
+    pub(crate) insert_turns: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Settings of a new [`Session`].
@@ -134,8 +138,8 @@ impl SessionBuilder {
         }
 
         let runtime = runtime.build_arc()?;
-        let write_failures = WriteFailures::default();
-        let store = LocalStore::new(write_failures.clone());
+        let writes = WriteLog::default();
+        let store = LocalStore::new(writes.clone());
         runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), Arc::new(store));
 
         let mut builder = crate::fuse(
@@ -155,7 +159,15 @@ impl SessionBuilder {
         state.register_catalog_list(Arc::new(catalogs));
         let context = SessionContext::new_with_state(state);
         files.attach(context.state_weak_ref());
-        Ok(Session { inner: Arc::new(Inner { context, files, plans: PlanCache::default(), write_failures }) })
+        Ok(Session {
+            inner: Arc::new(Inner {
+                context,
+                files,
+                plans: PlanCache::default(),
+                writes,
+                insert_turns: Arc::default(),
+            }),
+        })
     }
 }
 
@@ -250,9 +262,14 @@ impl Session {
         }
         let dialect = state.config_options().sql_parser.dialect;
         if let Some(query) = statement::explain_codegen(sql, dialect)? {
-            return Box::pin(self.plan_codegen(sql, &query)).await;
+            return Box::pin(self.plan_codegen(sql, &query, state)).await;
         }
-        let mut parsed = statement::parse(sql, &state)?;
+        self.plan_parsed(sql, &state, true).await
+    }
+
+    /// Plans what DataFusion's parser reads; `keep` says whether the plan may go to the cache.
+    async fn plan_parsed(&self, sql: &str, state: &SessionState, keep: bool) -> Result<Query> {
+        let mut parsed = statement::parse(sql, state)?;
         let target = rewrite_paths(&mut parsed)?;
         let references = state.resolve_table_references(&parsed).map_err(|e| translate(&e, Some(sql)))?;
         let logical =
@@ -274,25 +291,35 @@ impl Session {
             let work = Work::Statement(Box::new(logical));
             return Ok(self.query(sql, kind, schema, work, None));
         }
-        if kind == StatementKind::Query
-            && let Some(origin) = Origin::of(&logical, &references, &state).await
+        if keep
+            && kind == StatementKind::Query
+            && let Some(origin) = Origin::of(&logical, &references, state).await
         {
-            let optimized = Arc::new(optimize(&logical, &state, sql)?);
-            let physical = plan_physical(&optimized, &state, sql).await?;
+            let optimized = Arc::new(optimize(&logical, state, sql)?);
+            let physical = plan_physical(&optimized, state, sql).await?;
             // The cache may keep this one and give a copy to run.
             let copy = self.inner.plans.put(sql, origin, optimized, &physical);
             let physical = copy.unwrap_or(physical);
             return Ok(self.planned(sql, kind, schema, physical, target));
         }
-        let optimized = optimize(&logical, &state, sql)?;
-        let physical = plan_physical(&optimized, &state, sql).await?;
+        let optimized = optimize(&logical, state, sql)?;
+        let physical = plan_physical(&optimized, state, sql).await?;
+        if let Some(folder) = insert::target_folder(&logical) {
+            let work = Work::Insert(Arc::clone(&physical), folder);
+            return Ok(self.query(sql, kind, schema, work, Some(physical)));
+        }
         Ok(self.planned(sql, kind, schema, physical, target))
     }
 
     /// `EXPLAIN CODEGEN`, which DataFusion's parser does not know: plans `query` and shows what was
-    /// generated for it, in the two columns that EXPLAIN has.
-    async fn plan_codegen(&self, sql: &str, query: &str) -> Result<Query> {
-        let query = self.plan_statement(query).await?;
+    /// generated for it, in the two columns that EXPLAIN has. Who asks for the code wants to see it also
+    /// where `fuseline.fusion = 'on'` would leave a tiny input alone.
+    async fn plan_codegen(&self, sql: &str, query: &str, mut state: SessionState) -> Result<Query> {
+        if FuselineOptions::of(state.config_options()).fusion == FusionMode::On {
+            let options = state.config_mut().options_mut();
+            options.set("fuseline.fusion", "force").map_err(|e| translate(&e, Some(sql)))?;
+        }
+        let query = self.plan_parsed(query, &state, false).await?;
         if query.kind != StatementKind::Query {
             return Err(Error::plan("EXPLAIN CODEGEN explains queries only"));
         }

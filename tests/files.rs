@@ -350,6 +350,31 @@ async fn copy_appears_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_failed_insert_adds_no_file() {
+    let f = Folder::new();
+    for format in ["CSV", "PARQUET", "JSON"] {
+        fs::create_dir(f.path(format)).unwrap();
+        f.run(&format!(
+            "CREATE EXTERNAL TABLE t{format} (a BIGINT, b BIGINT) STORED AS {format} LOCATION '@/{format}/'"
+        ))
+        .await;
+        assert_eq!(f.rows(&format!("INSERT INTO t{format} VALUES (1, 2), (3, 4)")).await, ["2"]);
+        let before = names(&f.path(format));
+        assert!(!before.is_empty());
+        let message = f
+            .fails(&format!(
+                "INSERT INTO t{format} SELECT value, 1 / (value - 900000) FROM range(0, 1000000)"
+            ))
+            .await;
+        assert_eq!(message, "division by zero", "{format}");
+        assert_eq!(names(&f.path(format)), before, "{format}");
+        assert_eq!(f.rows(&format!("SELECT sum(a), sum(b) FROM t{format}")).await, ["4,6"]);
+        assert_eq!(f.rows(&format!("INSERT INTO t{format} VALUES (5, 6)")).await, ["1"]);
+        assert_eq!(f.rows(&format!("SELECT sum(a), sum(b) FROM t{format}")).await, ["9,12"]);
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_copy_leaves_nothing() {
     let f = Folder::new();
     let sql = f.at("COPY (SELECT value, sin(value) AS s FROM range(0, 100000000000)) TO '@/big.csv'");

@@ -50,8 +50,8 @@ fn fold<const N: usize>(parts: [f64; N]) -> f64 {
 #[inline(always)]
 fn q6_row(date: i32, disc: f64, qty: f64, price: f64) -> f64 {
     let pass = (date >= 8766) & (date < 9131) & (disc >= 0.05) & (disc <= 0.07) & (qty < 24.0);
-    // A mask, not a product: the row that fails adds nothing even if it is infinite.
-    f64::from_bits((price * disc).to_bits() & 0u64.wrapping_sub(u64::from(pass)))
+    // A choice, not a product: the row that fails adds nothing even if it is infinite.
+    if pass { price * disc } else { 0.0 }
 }
 
 unsafe fn q6_lanes<const N: usize>(columns: Columns, start: usize, end: usize) -> f64 {
@@ -83,7 +83,7 @@ unsafe fn q6_lanes<const N: usize>(columns: Columns, start: usize, end: usize) -
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn q6_a(columns: Columns, start: usize, end: usize, _: *mut u8) -> f64 {
     // SAFETY: the caller's promise, see the header.
-    unsafe { q6_lanes::<8>(columns, start, end) }
+    unsafe { q6_lanes::<16>(columns, start, end) }
 }
 
 #[unsafe(no_mangle)]
@@ -229,12 +229,7 @@ pub unsafe extern "C" fn filter_project_c(
 // --- arithmetic: a * b + a - b / 2 -----------------------------------------------------------------
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn arithmetic_a(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    scratch: *mut u8,
-) -> f64 {
+pub unsafe extern "C" fn arithmetic_a(columns: Columns, start: usize, end: usize, scratch: *mut u8) -> f64 {
     // SAFETY: the caller's promise, see the header.
     unsafe {
         emit::<f64>(start, end, scratch, |from, to, out| {
@@ -266,36 +261,21 @@ unsafe fn count_odd_lanes<const N: usize>(columns: Columns, start: usize, end: u
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn count_odd_a(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    _: *mut u8,
-) -> f64 {
+pub unsafe extern "C" fn count_odd_a(columns: Columns, start: usize, end: usize, _: *mut u8) -> f64 {
     // SAFETY: the caller's promise, see the header.
     let k: &[i64] = unsafe { column(columns, 0, start, end) };
     k.iter().filter(|&&k| k % 2 == 1).count() as f64
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn count_odd_b(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    _: *mut u8,
-) -> f64 {
+pub unsafe extern "C" fn count_odd_b(columns: Columns, start: usize, end: usize, _: *mut u8) -> f64 {
     // SAFETY: the caller's promise, see the header.
     unsafe { count_odd_lanes::<32>(columns, start, end) }
 }
 
 /// `k % 2 = 1` written as bits: the lowest set, the sign not.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn count_odd_c(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    _: *mut u8,
-) -> f64 {
+pub unsafe extern "C" fn count_odd_c(columns: Columns, start: usize, end: usize, _: *mut u8) -> f64 {
     // SAFETY: the caller's promise, see the header.
     let k: &[i64] = unsafe { column(columns, 0, start, end) };
     let mut counts = [0u64; 32];
@@ -322,11 +302,7 @@ fn case_row(k: i32, a: f64, b: f64) -> f64 {
 unsafe fn case_lanes<const N: usize>(columns: Columns, start: usize, end: usize) -> f64 {
     // SAFETY: the caller's promise, see the header.
     let (k, a, b): (&[i32], &[f64], &[f64]) = unsafe {
-        (
-            column(columns, 0, start, end),
-            column(columns, 1, start, end),
-            column(columns, 2, start, end),
-        )
+        (column(columns, 0, start, end), column(columns, 1, start, end), column(columns, 2, start, end))
     };
     let mut sums = [0.0; N];
     let groups = k.len() / N;
@@ -425,12 +401,7 @@ const SAFE: u128 = (i128::MAX as u128) / (1_000_000_000_000_000 + 100);
 
 /// Low halves only: 15 digits fit 64 bits. One widening product, one 128 x 64 product, one check.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn decimal_a(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    scratch: *mut u8,
-) -> f64 {
+pub unsafe extern "C" fn decimal_a(columns: Columns, start: usize, end: usize, scratch: *mut u8) -> f64 {
     let mut unsafe_rows = false;
     // SAFETY: the caller's promise, see the header.
     let total = unsafe {
@@ -452,12 +423,7 @@ pub unsafe extern "C" fn decimal_a(
 
 /// Full 128-bit arithmetic, no check but the one above.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn decimal_b(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    scratch: *mut u8,
-) -> f64 {
+pub unsafe extern "C" fn decimal_b(columns: Columns, start: usize, end: usize, scratch: *mut u8) -> f64 {
     let mut unsafe_rows = false;
     // SAFETY: the caller's promise, see the header.
     let total = unsafe {
@@ -478,71 +444,40 @@ pub unsafe extern "C" fn decimal_b(
 
 // --- nullable_sum: sum(a), one value in ten NULL; column 1 is the validity bitmap ------------------
 
-/// Eight rows at a time: a byte of the bitmap becomes eight lane masks.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn nullable_sum_a(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    _: *mut u8,
-) -> f64 {
+/// `N` rows at a time, `N` sums; their part of the bitmap is one word.
+unsafe fn nullable_sum_lanes<const N: usize>(columns: Columns, start: usize, end: usize) -> f64 {
     // SAFETY: the caller's promise, see the header; ranges start at multiples of 64 rows.
-    let (a, valid): (&[f64], &[u8]) = unsafe {
-        (
-            column(columns, 0, start, end),
-            column(columns, 1, start / 8, end.div_ceil(8)),
-        )
-    };
-    let mut sums = [0.0; 8];
-    let groups = a.chunks_exact(8);
+    let (a, valid): (&[f64], &[u8]) =
+        unsafe { (column(columns, 0, start, end), column(columns, 1, start / 8, end.div_ceil(8))) };
+    let mut sums = [0.0; N];
+    let groups = a.chunks_exact(N);
     let rest = groups.remainder();
-    let whole = a.len() / 8;
-    for (group, &bits) in groups.zip(valid) {
-        for i in 0..8 {
-            let mask = 0u64.wrapping_sub(u64::from(bits >> i & 1));
-            sums[i] += f64::from_bits(group[i].to_bits() & mask);
+    let done = a.len() - rest.len();
+    for (group, bytes) in groups.zip(valid.chunks_exact(N / 8)) {
+        let mut bits = 0u64;
+        for (i, &byte) in bytes.iter().enumerate() {
+            bits |= u64::from(byte) << (8 * i);
+        }
+        for i in 0..N {
+            sums[i] += if bits >> i & 1 != 0 { group[i] } else { 0.0 };
         }
     }
     for (i, &a) in rest.iter().enumerate() {
-        if valid[whole] >> i & 1 == 1 {
+        if valid[(done + i) / 8] >> ((done + i) % 8) & 1 == 1 {
             sums[i] += a;
         }
     }
     fold(sums)
 }
 
-/// Sixty-four rows at a time, sixteen sums.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nullable_sum_b(
-    columns: Columns,
-    start: usize,
-    end: usize,
-    _: *mut u8,
-) -> f64 {
-    // SAFETY: the caller's promise, see the header; ranges start at multiples of 64 rows.
-    let (a, valid): (&[f64], &[u8]) = unsafe {
-        (
-            column(columns, 0, start, end),
-            column(columns, 1, start / 8, end.div_ceil(8)),
-        )
-    };
-    let mut sums = [0.0; 16];
-    let whole = a.len() / 64;
-    for group in 0..whole {
-        let word = &valid[group * 8..group * 8 + 8];
-        let bits = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        let a = &a[group * 64..group * 64 + 64];
-        for step in 0..4 {
-            for i in 0..16 {
-                let mask = 0u64.wrapping_sub(bits >> (step * 16 + i) & 1);
-                sums[i] += f64::from_bits(a[step * 16 + i].to_bits() & mask);
-            }
-        }
-    }
-    for (i, &a) in a.iter().enumerate().skip(whole * 64) {
-        if valid[i / 8] >> (i % 8) & 1 == 1 {
-            sums[i % 16] += a;
-        }
-    }
-    fold(sums)
+pub unsafe extern "C" fn nullable_sum_a(columns: Columns, start: usize, end: usize, _: *mut u8) -> f64 {
+    // SAFETY: the caller's promise, see the header.
+    unsafe { nullable_sum_lanes::<32>(columns, start, end) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nullable_sum_b(columns: Columns, start: usize, end: usize, _: *mut u8) -> f64 {
+    // SAFETY: the caller's promise, see the header.
+    unsafe { nullable_sum_lanes::<64>(columns, start, end) }
 }

@@ -210,7 +210,12 @@ impl<'l> Emitter<'_, 'l> {
     fn emit_phase(&mut self, phase: &Phase) -> Result<(), CompileError> {
         match phase.kind {
             // Counting rows needs no loop.
-            Kind::Lanes if phase.insts.is_empty() && self.count_rows_only(&phase.aggs) => Ok(()),
+            Kind::Lanes if phase.insts.is_empty() && self.only_count_rows(&phase.aggs) => {
+                let loaded = self.open_aggs(&phase.aggs);
+                self.count_rows(&phase.aggs);
+                self.close_aggs(&phase.aggs, &loaded);
+                Ok(())
+            }
             Kind::Lanes => self.emit_lanes(phase),
             Kind::Scalar => self.emit_scalar(phase),
             Kind::Call => self.emit_calls(phase),

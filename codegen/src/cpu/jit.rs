@@ -4,7 +4,7 @@
 //! text, so compiled code has no relocations: it is copied to fresh pages and is ready. [`CodeMemory`]
 //! owns those pages and frees them when it is dropped; whoever can still run the code holds it.
 
-use super::CompileError;
+use super::{CompileError, prefetch};
 use cranelift::codegen::Context;
 use cranelift::codegen::control::ControlPlane;
 use cranelift::codegen::isa::{OwnedTargetIsa, TargetIsa};
@@ -75,7 +75,9 @@ pub(super) fn machine_code(context: &mut Context, verify: bool) -> Result<Vec<u8
     if !code.buffer.relocs().is_empty() {
         return Err(CompileError::Backend("generated code has relocations".to_owned()));
     }
-    Ok(code.buffer.data().to_vec())
+    let mut bytes = code.buffer.data().to_vec();
+    prefetch::patch(&mut bytes, code.buffer.get_srclocs_sorted())?;
+    Ok(bytes)
 }
 
 /// Executable pages that hold one function.

@@ -7,21 +7,6 @@ use crate::ir::op::int_range;
 use crate::ir::{CmpOp, Lit, OnFail, Ty, ValueId};
 use cranelift::prelude::*;
 
-/// An integer literal of the given type; `value` is in its range.
-fn int_literal(ty: Ty, value: i128) -> Lit {
-    match ty {
-        Ty::I8 => Lit::I8(value as i8),
-        Ty::I16 => Lit::I16(value as i16),
-        Ty::I32 => Lit::I32(value as i32),
-        Ty::I64 => Lit::I64(value as i64),
-        Ty::U8 => Lit::U8(value as u8),
-        Ty::U16 => Lit::U16(value as u16),
-        Ty::U32 => Lit::U32(value as u32),
-        Ty::U64 => Lit::U64(value as u64),
-        Ty::I128 | Ty::Bool | Ty::F32 | Ty::F64 | Ty::Str => Lit::I128(value),
-    }
-}
-
 impl Lanes<'_, '_, '_> {
     pub(super) fn convert_value(
         &mut self,
@@ -92,7 +77,8 @@ impl Lanes<'_, '_, '_> {
             for (needed, op, bound) in [(from_low < low, CmpOp::Lt, low), (from_high > high, CmpOp::Gt, high)]
             {
                 if needed {
-                    let beyond = self.compare_literal(op, a, &int_literal(from, bound));
+                    let Some(bound) = Lit::integer(from, bound) else { continue };
+                    let beyond = self.compare_literal(op, a, &bound);
                     outside = self.bools.or(outside, beyond);
                 }
             }

@@ -131,28 +131,61 @@ impl Lanes<'_, '_, '_> {
         self.cast(Vecs::of(&[low, high], types::I8X16), types::I32X4)
     }
 
+    /// Eight bits as masks. Wide masks are read from a table, one row per byte: 8 rows in 4 vectors
+    /// would take 9 instructions to compute, where loads fold into the operations that use them.
     fn bits_to_masks(&mut self, bits: Value, form: Form) -> Vecs {
         let ty = form.lane_type();
         let width = ty.lane_type().bytes() as usize;
-        let scalar = ty.lane_type();
-        let lane = match width {
-            8 => self.e.b.ins().uextend(types::I64, bits),
-            4 => bits,
-            _narrow => self.e.b.ins().ireduce(scalar, bits),
+        let table = match form {
+            Form::W32 => MASKS_32.0.as_ptr().cast::<u8>(),
+            Form::W64 => MASKS_64.0.as_ptr().cast::<u8>(),
+            Form::Bits | Form::W8 | Form::W16 => return self.bits_to_narrow_masks(bits, ty, width),
         };
-        let all = self.e.b.ins().splat(ty, lane);
-        let per_vector = if width == 1 { 8 } else { 16 / width };
+        let base = self.e.b.ins().iconst(types::I64, table as i64);
+        let byte = self.e.b.ins().uextend(types::I64, bits);
+        let offset = self.e.b.ins().ishl_imm_u(byte, (8 * width).trailing_zeros() as i64);
+        let at = self.e.b.ins().iadd(base, offset);
         let mut list = Vec::with_capacity(4);
         for k in 0..form.vectors() {
-            let mut bytes = [0u8; 16];
-            for lane in 0..per_vector {
-                let bit = 1u64 << (k * per_vector + lane);
-                bytes[lane * width..][..width].copy_from_slice(&bit.to_le_bytes()[..width]);
-            }
-            let select = self.vconst(ty, bytes);
-            let one = self.e.b.ins().band(all, select);
-            list.push(self.e.b.ins().icmp(IntCC::Equal, one, select));
+            let flags = MemFlagsData::trusted().with_readonly();
+            list.push(self.e.b.ins().load(ty, flags, at, 16 * k as i32));
         }
         Vecs::of(&list, ty)
     }
+
+    fn bits_to_narrow_masks(&mut self, bits: Value, ty: Type, width: usize) -> Vecs {
+        let lane = self.e.b.ins().ireduce(ty.lane_type(), bits);
+        let all = self.e.b.ins().splat(ty, lane);
+        let mut bytes = [0u8; 16];
+        for row in 0..8 {
+            bytes[row * width..][..width].copy_from_slice(&(1u64 << row).to_le_bytes()[..width]);
+        }
+        let select = self.vconst(ty, bytes);
+        let one = self.e.b.ins().band(all, select);
+        Vecs::one(self.e.b.ins().icmp(IntCC::Equal, one, select), ty)
+    }
 }
+
+/// Per byte the masks of its bits, the lowest first; aligned so that no load crosses a cache line.
+#[repr(align(64))]
+struct MaskTable<T>([[T; 8]; 256]);
+
+static MASKS_32: MaskTable<u32> = {
+    let mut table = [[0; 8]; 256];
+    let mut at = 0;
+    while at < 256 * 8 {
+        table[at / 8][at % 8] = if at / 8 >> (at % 8) & 1 == 1 { u32::MAX } else { 0 };
+        at += 1;
+    }
+    MaskTable(table)
+};
+
+static MASKS_64: MaskTable<u64> = {
+    let mut table = [[0; 8]; 256];
+    let mut at = 0;
+    while at < 256 * 8 {
+        table[at / 8][at % 8] = if at / 8 >> (at % 8) & 1 == 1 { u64::MAX } else { 0 };
+        at += 1;
+    }
+    MaskTable(table)
+};

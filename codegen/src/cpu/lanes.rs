@@ -8,8 +8,9 @@ use super::CompileError;
 use super::bools::{BoolId, Bools, Form};
 use super::classify::constant;
 use super::emitter::{Emitter, FLAGS, vector_bits};
+use super::prefetch::emit_prefetch;
 use super::schedule::{Need, Phase};
-use crate::ir::{GROUP, Lit, Ty, ValueId};
+use crate::ir::{GROUP, Lit, Op, Ty, ValueId};
 use cranelift::codegen::ir::ConstantData;
 use cranelift::prelude::*;
 use std::collections::HashMap;
@@ -119,7 +120,6 @@ impl<'f, 'l> Emitter<'f, 'l> {
         for (v, need) in &phase.stores {
             self.place(*v, *need)?;
         }
-        self.count_rows(&phase.aggs);
         let mask = phase.mask.map(|f| (f, self.mask_buffer()));
         let fallible = phase.insts.iter().any(|v| {
             let inst = self.lp.value(*v);
@@ -132,6 +132,8 @@ impl<'f, 'l> Emitter<'f, 'l> {
             self.b.def_var(var, zero);
             var
         });
+        let loaded = self.open_aggs(&phase.aggs);
+        self.count_rows(&phase.aggs);
         let body = self.b.create_block();
         let after = self.b.create_block();
         let first = self.b.ins().iconst(types::I64, 0);
@@ -173,6 +175,7 @@ impl<'f, 'l> Emitter<'f, 'l> {
             let bits = self.b.use_var(var);
             self.bail_if(bits);
         }
+        self.close_aggs(&phase.aggs, &loaded);
         Ok(())
     }
 }
@@ -218,7 +221,14 @@ impl Lanes<'_, '_, '_> {
         };
         let ty = self.e.lp.value(id).ty;
         let data = match (mem.data, lane_type(ty)) {
-            (Some(at), Some(lanes)) => Data::Vecs(self.load_lanes(at, lanes, ty)),
+            (Some(at), Some(lanes)) => {
+                // Narrower columns take several groups per line and are not what holds a loop up.
+                if matches!(self.e.lp.value(id).op, Op::Input(_)) && ty.width() == Some(8) {
+                    let at = self.address(at, 8);
+                    emit_prefetch(&mut self.e.b, at);
+                }
+                Data::Vecs(self.load_lanes(at, lanes, ty))
+            }
             (Some(at), None) if ty == Ty::Bool => Data::Bool(self.load_bits(at)),
             (Some(_), None) | (None, _) => Data::Absent,
         };

@@ -20,6 +20,7 @@ mod lane_ops;
 mod lanes;
 mod listing;
 mod outputs;
+mod prefetch;
 mod scalar;
 mod scalar_decimal;
 mod scalar_ops;

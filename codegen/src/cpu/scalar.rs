@@ -55,7 +55,6 @@ impl<'f, 'l> Emitter<'f, 'l> {
         for (v, need) in &phase.stores {
             self.place(*v, *need)?;
         }
-        self.count_rows(&phase.aggs);
         let mut packed: Vec<Packed> = Vec::new();
         let mut targets: Vec<(ValueId, Option<Value>, Option<Value>)> = Vec::new();
         for (v, need) in &phase.stores {
@@ -86,6 +85,8 @@ impl<'f, 'l> Emitter<'f, 'l> {
         });
         let slot = self.reserve(16);
         let result_slot = self.scratch_at(slot);
+        let loaded = self.open_aggs(&phase.aggs);
+        self.count_rows(&phase.aggs);
         let body = self.b.create_block();
         let after = self.b.create_block();
         let first = self.b.ins().iconst(types::I64, 0);
@@ -119,6 +120,7 @@ impl<'f, 'l> Emitter<'f, 'l> {
             let failed = self.b.use_var(var);
             self.bail_if(failed);
         }
+        self.close_aggs(&phase.aggs, &loaded);
         for Packed { bytes, bits } in packed {
             self.call("rt_bytes_to_bits", &[self.n, bytes, bits])?;
         }

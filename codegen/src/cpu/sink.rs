@@ -1,5 +1,9 @@
-//! Aggregates: running parts in registers over the whole call, loaded from and stored to the caller's
-//! slots at its ends.
+//! Aggregates: running parts in registers over a lane or row loop, in working memory between loops, and
+//! in the caller's slots before and after the call.
+//!
+//! They don't stay in registers from chunk to chunk: no vector register survives a call, and a value
+//! that lives across one is reloaded and spilled in every round of the loop behind it. They don't go to
+//! the caller's slots before the end either: a call that bails must leave those as they were.
 //!
 //! Layout of a slot: eight float sums as they are; integer sums as two 64-bit lanes; minima and maxima
 //! as the lanes of one vector, in an order-preserving signed form ("key"); 128-bit values as they are.
@@ -22,18 +26,26 @@ struct CountKey {
 }
 
 /// A counter, shared by all aggregates that count the same rows. It is kept in whatever form the mask
-/// has, so three variables exist; those never fed cost nothing.
+/// has, so there are three parts; those never fed cost nothing.
 struct Count {
     key: CountKey,
-    scalar: Variable,
-    lanes32: Variable,
-    lanes64: Variable,
+    scalar: Part,
+    lanes32: Part,
+    lanes64: Part,
     fed: bool,
+}
+
+/// A running part: in `var` inside a loop that feeds it, at `home` in working memory otherwise.
+#[derive(Clone, Copy)]
+struct Part {
+    var: Variable,
+    ty: Type,
+    home: usize,
 }
 
 /// The running parts of one aggregate.
 pub(super) struct AggVars {
-    parts: Vec<(Variable, Type)>,
+    parts: Vec<Part>,
     count: usize,
 }
 
@@ -56,7 +68,20 @@ impl<'l> Emitter<'_, 'l> {
         self.b.ins().load(types::I64, FLAGS, self.context, offset_of!(LoopContext, aggs) as i32)
     }
 
-    /// Loads the running parts; at the function's entry.
+    fn new_part(&mut self, ty: Type) -> Part {
+        let home = self.reserve(16);
+        Part { var: self.b.declare_var(ty), ty, home }
+    }
+
+    fn load_part(&mut self, part: Part) -> Value {
+        self.b.ins().load(part.ty, FLAGS, self.scratch, part.home as i32)
+    }
+
+    fn store_part(&mut self, part: Part, value: Value) {
+        self.b.ins().store(FLAGS, value, self.scratch, part.home as i32);
+    }
+
+    /// Takes the running parts over from the caller; at the function's entry.
     pub(super) fn declare_aggs(&mut self) -> Result<(), CompileError> {
         let Sink::Aggregate(aggs) = &self.lp.sink else { return Ok(()) };
         let slots = self.slots();
@@ -77,10 +102,10 @@ impl<'l> Emitter<'_, 'l> {
             let base = at * size_of::<AggSlot>() + offset_of!(AggSlot, lanes);
             let mut parts = Vec::new();
             for (k, ty) in list.into_iter().enumerate() {
-                let var = self.b.declare_var(ty);
+                let part = self.new_part(ty);
                 let start = self.b.ins().load(ty, FLAGS, slots, (base + 16 * k) as i32);
-                self.b.def_var(var, start);
-                parts.push((var, ty));
+                self.store_part(part, start);
+                parts.push(part);
             }
             let key = self.count_key(agg);
             let known = self.counts.0.iter().position(|c| c.key == key);
@@ -98,23 +123,59 @@ impl<'l> Emitter<'_, 'l> {
     }
 
     fn new_count(&mut self, key: CountKey) -> Count {
-        let b = &mut self.b;
         let (scalar, lanes32, lanes64) =
-            (b.declare_var(types::I64), b.declare_var(types::I32X4), b.declare_var(types::I64X2));
-        let zero = b.ins().iconst(types::I64, 0);
-        b.def_var(scalar, zero);
-        let zeros = b.ins().splat(types::I64X2, zero);
-        b.def_var(lanes64, zeros);
-        let zero = b.ins().iconst(types::I32, 0);
-        let zeros = b.ins().splat(types::I32X4, zero);
-        b.def_var(lanes32, zeros);
+            (self.new_part(types::I64), self.new_part(types::I32X4), self.new_part(types::I64X2));
+        let zero = self.b.ins().iconst(types::I64, 0);
+        self.store_part(scalar, zero);
+        let zeros = self.b.ins().splat(types::I64X2, zero);
+        self.store_part(lanes64, zeros);
+        // The same bits.
+        self.store_part(lanes32, zeros);
         Count { key, scalar, lanes32, lanes64, fed: false }
     }
 
-    /// Counts the chunk's rows at once for aggregates that count all of them. True if nothing else
-    /// is to be done for any of these.
-    pub(super) fn count_rows_only(&mut self, aggs: &[usize]) -> bool {
-        self.count_rows(aggs);
+    /// The parts that a loop which feeds these aggregates may change.
+    fn parts_of(&self, aggs: &[usize]) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut counts: Vec<usize> = Vec::new();
+        for a in aggs {
+            let agg = &self.aggs[*a];
+            parts.extend(&agg.parts);
+            if !counts.contains(&agg.count) {
+                counts.push(agg.count);
+            }
+        }
+        for count in counts {
+            let count = &self.counts.0[count];
+            parts.extend([count.scalar, count.lanes32, count.lanes64]);
+        }
+        parts
+    }
+
+    /// Loads the parts that the loop to come feeds. Gives what was loaded, for [`Self::close_aggs`].
+    pub(super) fn open_aggs(&mut self, aggs: &[usize]) -> Vec<Value> {
+        let parts = self.parts_of(aggs);
+        let mut loaded = Vec::with_capacity(parts.len());
+        for part in parts {
+            let value = self.load_part(part);
+            self.b.def_var(part.var, value);
+            loaded.push(value);
+        }
+        loaded
+    }
+
+    /// Stores the parts that changed since `loaded`; behind the loop.
+    pub(super) fn close_aggs(&mut self, aggs: &[usize], loaded: &[Value]) {
+        for (part, before) in self.parts_of(aggs).into_iter().zip(loaded) {
+            let value = self.b.use_var(part.var);
+            if value != *before {
+                self.store_part(part, value);
+            }
+        }
+    }
+
+    /// Whether all that is to be done for these aggregates is to count the chunk's rows.
+    pub(super) fn only_count_rows(&self, aggs: &[usize]) -> bool {
         aggs.iter().all(|a| self.agg(*a).func == AggFunc::Count && self.counts_all_rows(*a))
     }
 
@@ -131,7 +192,7 @@ impl<'l> Emitter<'_, 'l> {
             }
             let count = &mut self.counts.0[self.aggs[*a].count];
             if !std::mem::replace(&mut count.fed, true) {
-                let var = count.scalar;
+                let var = count.scalar.var;
                 let before = self.b.use_var(var);
                 let after = self.b.ins().iadd(before, self.n);
                 self.b.def_var(var, after);
@@ -139,7 +200,7 @@ impl<'l> Emitter<'_, 'l> {
         }
     }
 
-    /// Writes the running parts back; at the function's end.
+    /// Gives the running parts back to the caller; at the function's end.
     pub(super) fn store_aggs(&mut self) {
         if self.aggs.is_empty() {
             return;
@@ -147,8 +208,8 @@ impl<'l> Emitter<'_, 'l> {
         let slots = self.slots();
         for at in 0..self.aggs.len() {
             let base = at * size_of::<AggSlot>();
-            for (k, (var, _)) in self.aggs[at].parts.clone().into_iter().enumerate() {
-                let part = self.b.use_var(var);
+            for (k, part) in self.aggs[at].parts.clone().into_iter().enumerate() {
+                let part = self.load_part(part);
                 let offset = base + offset_of!(AggSlot, lanes) + 16 * k;
                 self.b.ins().store(FLAGS, part, slots, offset as i32);
             }
@@ -156,14 +217,14 @@ impl<'l> Emitter<'_, 'l> {
             let (scalar, lanes32, lanes64) = (count.scalar, count.lanes32, count.lanes64);
             let offset = (base + offset_of!(AggSlot, count)) as i32;
             let mut sum = self.b.ins().load(types::I64, FLAGS, slots, offset);
-            let more = self.b.use_var(scalar);
+            let more = self.load_part(scalar);
             sum = self.b.ins().iadd(sum, more);
-            let wide = self.b.use_var(lanes64);
+            let wide = self.load_part(lanes64);
             for lane in 0..2 {
                 let part = self.b.ins().extractlane(wide, lane);
                 sum = self.b.ins().iadd(sum, part);
             }
-            let narrow = self.b.use_var(lanes32);
+            let narrow = self.load_part(lanes32);
             for lane in 0..4 {
                 let part = self.b.ins().extractlane(narrow, lane);
                 let part = self.b.ins().uextend(types::I64, part);
@@ -215,7 +276,7 @@ impl Lanes<'_, '_, '_> {
         if std::mem::replace(&mut count.fed, true) {
             return;
         }
-        let (scalar, lanes32, lanes64) = (count.scalar, count.lanes32, count.lanes64);
+        let (scalar, lanes32, lanes64) = (count.scalar.var, count.lanes32.var, count.lanes64.var);
         match self.bools.natural(mask) {
             Some(Form::W64) => {
                 let m = Bools::make(self, mask, Form::W64);
@@ -262,7 +323,7 @@ impl Lanes<'_, '_, '_> {
         let kept = self.keep(mask, values);
         if ty == Ty::F64 {
             for k in 0..4 {
-                let var = self.e.aggs[agg].parts[k].0;
+                let var = self.e.aggs[agg].parts[k].var;
                 let before = self.e.b.use_var(var);
                 let after = self.e.b.ins().fadd(before, kept.v[k]);
                 self.e.b.def_var(var, after);
@@ -270,7 +331,7 @@ impl Lanes<'_, '_, '_> {
             return Ok(());
         }
         let sum = self.tree(kept, |b, x, y| b.ins().iadd(x, y));
-        let var = self.e.aggs[agg].parts[0].0;
+        let var = self.e.aggs[agg].parts[0].var;
         let before = self.e.b.use_var(var);
         let after = self.e.b.ins().iadd(before, sum);
         self.e.b.def_var(var, after);
@@ -302,7 +363,7 @@ impl Lanes<'_, '_, '_> {
             (false, false) => b.ins().smax(x, y),
         };
         let best = self.tree(kept, &mut pick);
-        let var = self.e.aggs[agg].parts[0].0;
+        let var = self.e.aggs[agg].parts[0].var;
         let before = self.e.b.use_var(var);
         let after = pick(&mut self.e.b, before, best);
         self.e.b.def_var(var, after);
@@ -327,7 +388,7 @@ impl Scalars<'_, '_, '_> {
             // Counts of all rows are fed by now; without a condition this one is a value that is
             // declared nullable but never null.
             if !std::mem::replace(&mut count.fed, true) {
-                let var = count.scalar;
+                let var = count.scalar.var;
                 let one = match counts {
                     Some(one) => self.e.b.ins().uextend(types::I64, one),
                     None => self.e.b.ins().iconst(types::I64, 1),
@@ -336,7 +397,7 @@ impl Scalars<'_, '_, '_> {
                 let after = self.e.b.ins().iadd(before, one);
                 self.e.b.def_var(var, after);
             }
-            let var = self.e.aggs[*a].parts[0].0;
+            let var = self.e.aggs[*a].parts[0].var;
             let before = self.e.b.use_var(var);
             let (least, func) = (agg.func == AggFunc::Min, agg.func);
             let x = self.data(arg)?;

@@ -6,6 +6,7 @@
 
 pub mod agg;
 pub mod build;
+mod divisible;
 pub mod interp;
 mod mask;
 pub mod op;

@@ -8,8 +8,9 @@
 //!
 //! Floats are left alone unless all arguments are constants: `x + 0.0` is not `x` for -0.0.
 
+use super::divisible::divisibility;
 use super::interp;
-use super::op::{CmpOp, Op};
+use super::op::{CmpOp, Op, Overflow};
 use super::pipeline::{Inst, Loop, Sink, Step, ValueId};
 use super::types::{Lit, Ty};
 use std::collections::HashMap;
@@ -184,6 +185,9 @@ impl Simplifier {
                 Some(_) => a,
                 None => None,
             },
+            Op::Cmp(cmp @ (CmpOp::Eq | CmpOp::Ne)) => {
+                self.remainder_test(*cmp, a?, b?).or_else(|| self.remainder_test(*cmp, b?, a?))
+            }
             Op::Cast(to, _) if self.out.value(a?).ty == *to => a,
             Op::Add(_) | Op::Sub(_) if inst.ty.is_int() && self.integer(b?) == Some(0) => a,
             Op::Add(_) if inst.ty.is_int() && self.integer(a?) == Some(0) => b,
@@ -204,7 +208,7 @@ impl Simplifier {
             | Op::BitXor
             | Op::Shl
             | Op::Shr
-            | Op::Cmp(_)
+            | Op::Cmp(CmpOp::Lt | CmpOp::Le | CmpOp::Gt | CmpOp::Ge)
             | Op::Distinct
             | Op::IsValid
             | Op::IsTrue
@@ -226,6 +230,34 @@ impl Simplifier {
             | Op::StrLen(_)
             | Op::Substr => None,
         }
+    }
+
+    /// `x % c = k` by multiplication, where lanes have one.
+    fn remainder_test(&mut self, cmp: CmpOp, rem: ValueId, k: ValueId) -> Option<ValueId> {
+        let k = self.integer(k)?;
+        let inst = self.out.value(rem);
+        let (ty, args) = (inst.ty, inst.args.clone());
+        if inst.op != Op::Rem || !matches!(ty, Ty::I32 | Ty::U32 | Ty::I64 | Ty::U64) {
+            return None;
+        }
+        let test = divisibility(ty, self.integer(args[1])?, k)?;
+        let number = |s: &mut Self, v: i128| Some(s.lit(Lit::integer(ty, v)?));
+        let (x, k) = (args[0], number(self, k)?);
+        let (from, what) = if test.negated { (k, x) } else { (x, k) };
+        let y = self.make(Op::Sub(Overflow::Wrap), vec![from, what], ty);
+        let inverse = number(self, test.inverse)?;
+        let quotient = self.make(Op::Mul(Overflow::Wrap), vec![y, inverse], ty);
+        let bias = number(self, test.bias)?;
+        let shifted = self.make(Op::Add(Overflow::Wrap), vec![quotient, bias], ty);
+        let limit = number(self, test.limit)?;
+        let mut holds = self.make(Op::Cmp(CmpOp::Le), vec![shifted, limit], Ty::Bool);
+        if test.low != 0 {
+            let (low, zero) = (number(self, test.low)?, number(self, 0)?);
+            let rest = self.make(Op::BitAnd, vec![y, low], ty);
+            let even = self.make(Op::Cmp(CmpOp::Eq), vec![rest, zero], Ty::Bool);
+            holds = self.make(Op::And, vec![holds, even], Ty::Bool);
+        }
+        Some(if cmp == CmpOp::Eq { holds } else { self.make(Op::Not, vec![holds], Ty::Bool) })
     }
 
     fn integer(&self, v: ValueId) -> Option<i128> {
@@ -359,6 +391,23 @@ mod tests {
         );
         assert_eq!(left_of("  v4: i64 = const 0\n  v9 = add.err v4, v1", "Int64"), "input 1");
         assert_eq!(left_of("  v9 = cast.i64 v1", "Int64"), "input 1");
+    }
+
+    #[test]
+    fn a_remainder_that_is_only_compared_becomes_a_product() {
+        let three = "  v4: i64 = const 3\n  v5: i64 = const 0\n  v6 = rem v0, v4\n";
+        assert_eq!(
+            left_of(&format!("{three}  v9 = cmp.eq v6, v5"), "Boolean"),
+            "input 0; const -6148914691236517205; mul.wrap; const -6148914691236517206; add.wrap; \
+             const -3074457345618258604; cmp.le"
+        );
+        let six = "  v4: i64 = const 6\n  v5: i64 = const -1\n  v6 = rem v1, v4\n";
+        let left = left_of(&format!("{six}  v9 = cmp.ne v5, v6"), "Boolean");
+        assert!(left.ends_with("cmp.le; const 1; const 0; bit_and; cmp.eq; and; not"), "{left}");
+        // A power of two has a shorter test of its own.
+        let four = "  v4: i64 = const 4\n  v5: i64 = const 1\n  v6 = rem v0, v4\n";
+        let left = left_of(&format!("{four}  v9 = cmp.eq v6, v5"), "Boolean");
+        assert!(left.ends_with("rem; const 1; cmp.eq") || left.ends_with("rem; cmp.eq"), "{left}");
     }
 
     #[test]

@@ -157,6 +157,22 @@ impl Lit {
         matches!(self, Lit::Null(_))
     }
 
+    /// The integer as a literal of the type; `None` if it does not fit or `ty` is no integer.
+    pub fn integer(ty: Ty, value: i128) -> Option<Lit> {
+        match ty {
+            Ty::I8 => value.try_into().ok().map(Lit::I8),
+            Ty::I16 => value.try_into().ok().map(Lit::I16),
+            Ty::I32 => value.try_into().ok().map(Lit::I32),
+            Ty::I64 => value.try_into().ok().map(Lit::I64),
+            Ty::I128 => Some(Lit::I128(value)),
+            Ty::U8 => value.try_into().ok().map(Lit::U8),
+            Ty::U16 => value.try_into().ok().map(Lit::U16),
+            Ty::U32 => value.try_into().ok().map(Lit::U32),
+            Ty::U64 => value.try_into().ok().map(Lit::U64),
+            Ty::Bool | Ty::F32 | Ty::F64 | Ty::Str => None,
+        }
+    }
+
     /// The integer as `i128`; `None` for anything else, a null included.
     pub fn as_i128(&self) -> Option<i128> {
         match self {

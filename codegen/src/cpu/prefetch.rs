@@ -1,0 +1,112 @@
+//! Asks the processor for memory that a lane loop will read soon.
+//!
+//! A loop of 128-bit lanes over data in memory is held up by its own width: the operations that wait for
+//! a missing line fill the processor's scheduler after some 64 rows, so it looks no further ahead, and
+//! its automatic prefetchers stop at every page. One prefetch per line and group, a page ahead, brings
+//! counting over 64-bit integers from 1.35 to 0.95 ns a row; loops of 512-bit vectors take 1.1.
+//!
+//! Cranelift has no prefetch instruction. So one is emitted as a 16-bit load whose result nobody uses,
+//! marked by its source location, and after compilation [`patch`] turns these loads into `prefetcht0`
+//! of the same address. The two have the same encoding but for the opcode's last byte and the register
+//! field:
+//!
+//! ```text
+//! movzx r, m16   [REX] 0F B7 /r
+//! prefetcht0 m   [REX] 0F 18 /1
+//! ```
+//!
+//! The loads must not survive: they may lie beyond the end of a column. Code in which one is not found
+//! as expected is refused. On other processors none are emitted.
+
+use super::CompileError;
+use cranelift::codegen::ir::SourceLoc;
+use cranelift::codegen::{Final, MachSrcLoc, ir};
+use cranelift::prelude::*;
+
+/// Bytes ahead: a page, so that the address translation is there too when it is needed.
+const AHEAD: i32 = 4096;
+
+/// The source location of loads to be patched. Nothing else in generated code has one.
+const MARK: u32 = 1;
+
+/// Asks for the line `AHEAD` bytes behind `at`.
+pub(super) fn emit_prefetch(b: &mut FunctionBuilder<'_>, at: Value) {
+    if cfg!(not(target_arch = "x86_64")) {
+        return;
+    }
+    b.set_srcloc(SourceLoc::new(MARK));
+    // A load that may trap is kept although nobody uses its result.
+    b.ins().uload16(types::I64, ir::MemFlagsData::new(), at, AHEAD);
+    b.set_srcloc(SourceLoc::default());
+}
+
+/// Turns the marked loads of `code` into prefetches.
+///
+/// # Errors
+/// [`CompileError::Backend`] if a marked instruction is no such load; then the code must not run.
+pub(super) fn patch(code: &mut [u8], places: &[MachSrcLoc<Final>]) -> Result<(), CompileError> {
+    for place in places.iter().filter(|p| p.loc.bits() == MARK) {
+        let bytes = code.get_mut(place.start as usize..place.end as usize);
+        bytes.and_then(to_prefetch).ok_or_else(|| {
+            CompileError::Backend(format!("no load to prefetch with at {:#x}", place.start))
+        })?;
+    }
+    Ok(())
+}
+
+/// Rewrites one `movzx r, m16`; `None` if it is none.
+fn to_prefetch(bytes: &mut [u8]) -> Option<()> {
+    const REX: u8 = 0x40;
+    const REX_R: u8 = 0x04;
+    let (prefix, rest) = match bytes {
+        [prefix, rest @ ..] if *prefix & 0xF0 == REX => (Some(prefix), rest),
+        rest => (None, rest),
+    };
+    match rest {
+        // A register instead of an address would be no load.
+        [0x0F, opcode @ 0xB7, modrm, ..] if *modrm >> 6 != 3 => {
+            *opcode = 0x18;
+            *modrm = *modrm & 0b11_000_111 | 1 << 3;
+        }
+        _other => return None,
+    }
+    if let Some(prefix) = prefix {
+        *prefix &= !REX_R;
+    }
+    Some(())
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+
+    #[test]
+    fn loads_become_prefetches_of_the_same_address() {
+        // movzx r15, word ptr [r12 + r9 * 8 + 4096] and movzx eax, word ptr [rdi + 4096].
+        let loads: [&[u8]; 2] = [
+            &[0x4F, 0x0F, 0xB7, 0xBC, 0xCC, 0x00, 0x10, 0x00, 0x00],
+            &[0x0F, 0xB7, 0x87, 0x00, 0x10, 0x00, 0x00],
+        ];
+        for load in loads {
+            let mut code = load.to_vec();
+            let before = Decoder::new(64, load, DecoderOptions::NONE).decode();
+            assert_eq!(before.mnemonic(), Mnemonic::Movzx);
+            to_prefetch(&mut code).unwrap();
+            let after = Decoder::new(64, &code, DecoderOptions::NONE).decode();
+            assert_eq!((after.mnemonic(), after.len()), (Mnemonic::Prefetcht0, load.len()));
+            let address = |i: &iced_x86::Instruction| {
+                (i.memory_base(), i.memory_index(), i.memory_index_scale(), i.memory_displacement64())
+            };
+            assert_eq!(address(&after), address(&before));
+        }
+    }
+
+    #[test]
+    fn what_is_no_load_is_refused() {
+        // movzx eax, cx; mov rax, [rdi]; a lone prefix.
+        for code in [&[0x0F, 0xB7, 0xC1][..], &[0x48, 0x8B, 0x07], &[0x48]] {
+            assert!(to_prefetch(&mut code.to_vec()).is_none());
+        }
+    }
+}
