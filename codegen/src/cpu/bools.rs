@@ -59,6 +59,8 @@ enum Node {
     Live,
     Masks(Form, Vecs),
     Bits(Value),
+    /// Where 64-bit lanes equal a number; both have nothing but the sign and the low 15 bits.
+    Equal(Vecs, u64),
     Not(BoolId),
     And(BoolId, BoolId),
     Or(BoolId, BoolId),
@@ -80,6 +82,8 @@ impl Bools {
             Node::Const(_) | Node::Live => None,
             Node::Masks(form, _) => Some(form),
             Node::Bits(_) => Some(Form::Bits),
+            // Packed to half the width before the comparison.
+            Node::Equal(..) => Some(Form::W32),
             Node::Not(a) => self.natural(a),
             // Bits sort below all masks and wider masks above narrower ones.
             Node::And(a, b) | Node::Or(a, b) => self.natural(a).max(self.natural(b)),
@@ -107,12 +111,22 @@ impl Bools {
         self.push(Node::Bits(bits))
     }
 
+    /// Where `lanes` (64 bits wide, with no bits set but the sign and the low 15) equal `wanted`.
+    pub(super) fn equal(&mut self, lanes: Vecs, wanted: u64) -> BoolId {
+        debug_assert_eq!(wanted & !(1 << 63 | 0x7FFF), 0);
+        self.push(Node::Equal(lanes, wanted))
+    }
+
     pub(super) fn known(&self, id: BoolId) -> Option<bool> {
         match self.nodes[id.0 as usize] {
             Node::Const(value) => Some(value),
-            Node::Live | Node::Masks(..) | Node::Bits(_) | Node::Not(_) | Node::And(..) | Node::Or(..) => {
-                None
-            }
+            Node::Live
+            | Node::Masks(..)
+            | Node::Bits(_)
+            | Node::Equal(..)
+            | Node::Not(_)
+            | Node::And(..)
+            | Node::Or(..) => None,
         }
     }
 
@@ -120,7 +134,7 @@ impl Bools {
         match self.nodes[a.0 as usize] {
             Node::Const(value) => self.constant(!value),
             Node::Not(inner) => inner,
-            Node::Live | Node::Masks(..) | Node::Bits(_) | Node::And(..) | Node::Or(..) => {
+            Node::Live | Node::Masks(..) | Node::Bits(_) | Node::Equal(..) | Node::And(..) | Node::Or(..) => {
                 self.push(Node::Not(a))
             }
         }
@@ -172,6 +186,7 @@ impl Bools {
             Node::Live => lanes.live(form),
             Node::Masks(own, vecs) => lanes.convert(vecs, own, form),
             Node::Bits(bits) => lanes.convert(Vecs::one(bits, types::I32), Form::Bits, form),
+            Node::Equal(vecs, wanted) => lanes.equal_lanes(vecs, wanted, form),
             Node::Not(a) => {
                 let own = Bools::meet(lanes, a, a, form);
                 let a = Bools::make(lanes, a, own);

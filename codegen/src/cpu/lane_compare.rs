@@ -240,10 +240,15 @@ impl Lanes<'_, '_, '_> {
         } else {
             (low | sign, sign | (c as u64 & low))
         };
+        let narrow = a.ty == types::I64X2 && power < 16;
         let mask = self.splat(a.ty, mask);
         let rest = self.map2(a, mask, |f, x, y| f.ins().band(x, y));
-        let wanted = self.splat(a.ty, wanted);
-        let same = self.icmp(IntCC::Equal, rest, wanted);
+        let same = if narrow {
+            self.bools.equal(rest, wanted)
+        } else {
+            let wanted = self.splat(a.ty, wanted);
+            self.icmp(IntCC::Equal, rest, wanted)
+        };
         Ok(Some(if op == CmpOp::Eq { same } else { self.bools.not(same) }))
     }
 

@@ -101,6 +101,25 @@ impl Lanes<'_, '_, '_> {
         }
     }
 
+    /// Where 64-bit lanes with nothing but the sign and the low 15 bits equal `wanted`. Unless wide masks
+    /// are asked for, two vectors are packed to one before they are compared: saturation keeps the sign
+    /// as the upper half's and the low bits as they are.
+    pub(super) fn equal_lanes(&mut self, a: Vecs, wanted: u64, form: Form) -> Vecs {
+        if form == Form::W64 {
+            let wanted = self.splat(a.ty, wanted);
+            return self.map2(a, wanted, |f, x, y| f.ins().icmp(IntCC::Equal, x, y));
+        }
+        let words = self.cast(a, types::I32X4);
+        let mut list = Vec::with_capacity(2);
+        for pair in words.list().chunks_exact(2) {
+            list.push(self.e.b.ins().snarrow(pair[0], pair[1]));
+        }
+        let packed = self.cast(Vecs::of(&list, types::I16X8), types::I32X4);
+        let wanted = self.splat(types::I32X4, wanted >> 63 << 31 | wanted & 0x7FFF);
+        let same = self.map2(packed, wanted, |f, x, y| f.ins().icmp(IntCC::Equal, x, y));
+        self.convert(same, Form::W32, form)
+    }
+
     /// Twice as wide lanes: 1 vector of 16 bits to 2, or 2 of 32 bits to 4; from 8 bits only the low
     /// half is used.
     pub(super) fn widen(&mut self, a: Vecs, to: Type, signed: bool) -> Vecs {

@@ -337,6 +337,9 @@ impl Lanes<'_, '_, '_> {
         let (av, bv) = (self.value(inst.args[0])?.valid, self.value(inst.args[1])?.valid);
         let is_and = inst.op == Op::And;
         if av.is_none() && bv.is_none() {
+            if is_and && let Some(joined) = self.join_bounds(inst)? {
+                return Ok(boolean(joined, None));
+            }
             let made = if is_and { self.bools.and(a, b) } else { self.bools.or(a, b) };
             return Ok(boolean(made, None));
         }

@@ -110,6 +110,8 @@ pub(super) struct Lanes<'a, 'f, 'l> {
     pub failed: Option<Variable>,
     /// Per counter, the mask of rows that count.
     pub count_masks: HashMap<usize, BoolId>,
+    /// Range tests made so far, by value and bounds.
+    pub ranges: HashMap<(ValueId, i128, i128), BoolId>,
 }
 
 impl<'f, 'l> Emitter<'f, 'l> {
@@ -151,6 +153,7 @@ impl<'f, 'l> Emitter<'f, 'l> {
             live_masks: None,
             failed,
             count_masks: HashMap::new(),
+            ranges: HashMap::new(),
         };
         for v in &phase.insts {
             lanes.e.note(*v);

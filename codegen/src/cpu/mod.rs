@@ -17,6 +17,7 @@ mod lane_cast;
 mod lane_compare;
 mod lane_forms;
 mod lane_ops;
+mod lane_range;
 mod lanes;
 mod listing;
 mod outputs;
