@@ -18,6 +18,7 @@ pub mod not_fused;
 pub mod program;
 pub mod rule;
 pub mod source;
+pub mod udf;
 
 pub use config::{Backend, FuselineOptions, FusionMode};
 pub use explain::{as_fused, explain_codegen, fused_stages};
