@@ -84,7 +84,7 @@ impl Lanes<'_, '_, '_> {
                     let narrow = self.e.b.ins().snarrow(a.v[0], a.v[0]);
                     return self.convert(Vecs::one(narrow, types::I8X16), Form::W8, to);
                 }
-                let wide = self.widen(a, types::I32X4, true);
+                let wide = self.widen_masks(a, types::I32X4);
                 self.convert(wide, Form::W32, to)
             }
             Form::W32 => {
@@ -92,7 +92,7 @@ impl Lanes<'_, '_, '_> {
                     let narrow = self.e.b.ins().snarrow(a.v[0], a.v[1]);
                     return self.convert(Vecs::one(narrow, types::I16X8), Form::W16, to);
                 }
-                self.widen(a, types::I64X2, true)
+                self.widen_masks(a, types::I64X2)
             }
             Form::W64 => {
                 let narrow = self.low_halves(a);
@@ -118,6 +118,23 @@ impl Lanes<'_, '_, '_> {
         let wanted = self.splat(types::I32X4, wanted >> 63 << 31 | wanted & 0x7FFF);
         let same = self.map2(packed, wanted, |f, x, y| f.ins().icmp(IntCC::Equal, x, y));
         self.convert(same, Form::W32, form)
+    }
+
+    /// Masks of twice the width: every lane is repeated, one instruction a vector. (Sign extension gives
+    /// the same, but of the upper half only after a move.)
+    fn widen_masks(&mut self, a: Vecs, to: Type) -> Vecs {
+        let width = a.ty.lane_type().bytes() as u8;
+        let repeat = |from: u8| -> [u8; 16] {
+            std::array::from_fn(|at| from + at as u8 / (2 * width) * width + at as u8 % width)
+        };
+        let bytes = self.cast(a, types::I8X16);
+        let mut list = Vec::with_capacity(4);
+        for v in bytes.list() {
+            for half in [0, 8] {
+                list.push(self.shuffle(*v, *v, repeat(half)));
+            }
+        }
+        self.cast(Vecs::of(&list, types::I8X16), to)
     }
 
     /// Twice as wide lanes: 1 vector of 16 bits to 2, or 2 of 32 bits to 4; from 8 bits only the low
@@ -166,7 +183,7 @@ impl Lanes<'_, '_, '_> {
         let at = self.e.b.ins().iadd(base, offset);
         let mut list = Vec::with_capacity(4);
         for k in 0..form.vectors() {
-            let flags = MemFlagsData::trusted().with_readonly();
+            let flags = MemFlagsData::trusted().with_readonly().with_can_move();
             list.push(self.e.b.ins().load(ty, flags, at, 16 * k as i32));
         }
         Vecs::of(&list, ty)

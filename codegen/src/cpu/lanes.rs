@@ -225,12 +225,16 @@ impl Lanes<'_, '_, '_> {
         let ty = self.e.lp.value(id).ty;
         let data = match (mem.data, lane_type(ty)) {
             (Some(at), Some(lanes)) => {
+                let column = matches!(self.e.lp.value(id).op, Op::Input(_));
                 // Narrower columns take several groups per line and are not what holds a loop up.
-                if matches!(self.e.lp.value(id).op, Op::Input(_)) && ty.width() == Some(8) {
+                if column && ty.width() == Some(8) {
                     let at = self.address(at, 8);
                     emit_prefetch(&mut self.e.b, at);
                 }
-                Data::Vecs(self.load_lanes(at, lanes, ty))
+                // Nobody writes to columns, and what is known to be constant is loaded where it is used
+                // first, not here, where it would take a register from now on.
+                let flags = if column { FLAGS.with_readonly().with_can_move() } else { FLAGS };
+                Data::Vecs(self.load_lanes(at, lanes, ty, flags))
             }
             (Some(at), None) if ty == Ty::Bool => Data::Bool(self.load_bits(at)),
             (Some(_), None) | (None, _) => Data::Absent,
@@ -238,19 +242,19 @@ impl Lanes<'_, '_, '_> {
         Ok(LaneValue { data, valid })
     }
 
-    fn load_lanes(&mut self, base: Value, lanes: Type, ty: Ty) -> Vecs {
+    fn load_lanes(&mut self, base: Value, lanes: Type, ty: Ty, flags: MemFlagsData) -> Vecs {
         let width = ty.width().unwrap_or(8);
         let at = self.address(base, width);
         if width == 1 {
             // Eight bytes; the upper half of the vector is never looked at.
-            let eight = self.e.b.ins().load(types::I64, FLAGS, at, 0);
+            let eight = self.e.b.ins().load(types::I64, flags, at, 0);
             let wide = self.e.b.ins().scalar_to_vector(types::I64X2, eight);
             let v = self.e.b.ins().bitcast(lanes, vector_bits(), wide);
             return Vecs::one(v, lanes);
         }
         let mut list = Vec::with_capacity(4);
         for k in 0..GROUP * width / 16 {
-            list.push(self.e.b.ins().load(lanes, FLAGS, at, 16 * k as i32));
+            list.push(self.e.b.ins().load(lanes, flags, at, 16 * k as i32));
         }
         Vecs::of(&list, lanes)
     }

@@ -43,37 +43,45 @@ pub(super) fn emit_prefetch(b: &mut FunctionBuilder<'_>, at: Value) {
 /// Turns the marked loads of `code` into prefetches.
 ///
 /// # Errors
-/// [`CompileError::Backend`] if a marked instruction is no such load; then the code must not run.
+/// [`CompileError::Backend`] if something else is marked; then the code must not run.
 pub(super) fn patch(code: &mut [u8], places: &[MachSrcLoc<Final>]) -> Result<(), CompileError> {
     for place in places.iter().filter(|p| p.loc.bits() == MARK) {
-        let bytes = code.get_mut(place.start as usize..place.end as usize);
-        bytes.and_then(to_prefetch).ok_or_else(|| {
-            CompileError::Backend(format!("no load to prefetch with at {:#x}", place.start))
-        })?;
+        let mut rest = code.get_mut(place.start as usize..place.end as usize).unwrap_or_default();
+        // Neighbours share a place.
+        while !rest.is_empty() {
+            let len = to_prefetch(rest).ok_or_else(|| {
+                CompileError::Backend(format!("no load to prefetch with at {:#x}", place.start))
+            })?;
+            rest = rest.get_mut(len..).unwrap_or_default();
+        }
     }
     Ok(())
 }
 
-/// Rewrites one `movzx r, m16`; `None` if it is none.
-fn to_prefetch(bytes: &mut [u8]) -> Option<()> {
+/// Rewrites the `movzx r, m16` that `bytes` begin with and gives its length; `None` if it is none.
+fn to_prefetch(bytes: &mut [u8]) -> Option<usize> {
     const REX: u8 = 0x40;
     const REX_R: u8 = 0x04;
-    let (prefix, rest) = match bytes {
-        [prefix, rest @ ..] if *prefix & 0xF0 == REX => (Some(prefix), rest),
-        rest => (None, rest),
+    let prefixed = usize::from(bytes.first()? & 0xF0 == REX);
+    let [0x0F, opcode @ 0xB7, modrm, tail @ ..] = bytes.get_mut(prefixed..)? else { return None };
+    let (mode, base) = (*modrm >> 6, *modrm & 7);
+    // An index byte follows where the base is none; without displacement its own base 5 means four bytes.
+    let indexed = usize::from(base == 4);
+    let address = if indexed == 1 { tail.first()? & 7 } else { base };
+    let displacement = match mode {
+        0 if address == 5 => 4,
+        0 => 0,
+        1 => 1,
+        2 => 4,
+        // A register instead of an address: no load.
+        _three => return None,
     };
-    match rest {
-        // A register instead of an address would be no load.
-        [0x0F, opcode @ 0xB7, modrm, ..] if *modrm >> 6 != 3 => {
-            *opcode = 0x18;
-            *modrm = *modrm & 0b11_000_111 | 1 << 3;
-        }
-        _other => return None,
+    *opcode = 0x18;
+    *modrm = *modrm & 0b11_000_111 | 1 << 3;
+    if prefixed == 1 {
+        bytes[0] &= !REX_R;
     }
-    if let Some(prefix) = prefix {
-        *prefix &= !REX_R;
-    }
-    Some(())
+    Some(prefixed + 3 + indexed + displacement)
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
@@ -84,15 +92,19 @@ mod tests {
     #[test]
     fn loads_become_prefetches_of_the_same_address() {
         // movzx r15, word ptr [r12 + r9 * 8 + 4096] and movzx eax, word ptr [rdi + 4096].
-        let loads: [&[u8]; 2] = [
+        // Then with no displacement, with one byte, and relative to the instruction.
+        let loads: [&[u8]; 5] = [
             &[0x4F, 0x0F, 0xB7, 0xBC, 0xCC, 0x00, 0x10, 0x00, 0x00],
             &[0x0F, 0xB7, 0x87, 0x00, 0x10, 0x00, 0x00],
+            &[0x48, 0x0F, 0xB7, 0x04, 0x24],
+            &[0x41, 0x0F, 0xB7, 0x55, 0x7F],
+            &[0x0F, 0xB7, 0x05, 0x00, 0x10, 0x00, 0x00],
         ];
         for load in loads {
             let mut code = load.to_vec();
             let before = Decoder::new(64, load, DecoderOptions::NONE).decode();
             assert_eq!(before.mnemonic(), Mnemonic::Movzx);
-            to_prefetch(&mut code).unwrap();
+            assert_eq!(to_prefetch(&mut code), Some(load.len()));
             let after = Decoder::new(64, &code, DecoderOptions::NONE).decode();
             assert_eq!((after.mnemonic(), after.len()), (Mnemonic::Prefetcht0, load.len()));
             let address = |i: &iced_x86::Instruction| {
@@ -100,6 +112,25 @@ mod tests {
             };
             assert_eq!(address(&after), address(&before));
         }
+    }
+
+    #[test]
+    fn no_load_is_left_in_a_loop_over_several_columns() {
+        let text = "loop {
+  input 0: f64 as Float64
+  input 1: f64 as Float64
+  input 2: i64 as Int64
+  v0 = input 0
+  v1 = input 1
+  v2 = input 2
+  v3 = add v0, v1
+  v4 = add v2, v2
+  aggregate sum(v3): f64, sum(v4): i64
+}";
+        let source: crate::ir::Loop = text.parse().unwrap();
+        let listing = super::super::listing(&source, &Default::default()).unwrap();
+        assert_eq!(listing.disasm.matches("prefetcht0").count(), 3, "{}", listing.disasm);
+        assert!(!listing.disasm.contains("movzx"), "{}", listing.disasm);
     }
 
     #[test]

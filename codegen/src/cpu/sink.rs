@@ -251,7 +251,6 @@ impl Lanes<'_, '_, '_> {
                 mask = self.bools.and(mask, valid);
             }
             let mask = self.shared(mask, *a);
-            self.feed_count(*a, mask);
             let (func, ty) = (agg.func, agg.ty);
             match (func, agg.arg) {
                 (AggFunc::Count, _) | (_, None) => {}
@@ -260,6 +259,9 @@ impl Lanes<'_, '_, '_> {
                     self.feed_extreme(*a, func == AggFunc::Min, ty, arg, mask)?;
                 }
             }
+            // Last: parts are computed in the order in which they are fed, and the first use of the mask
+            // should not make all its vectors, which then take registers until the last.
+            self.feed_count(*a, mask);
         }
         Ok(())
     }
