@@ -35,6 +35,8 @@ const BUFFER_ROWS: usize = CHUNK + GROUP;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mem {
     pub data: Option<Value>,
+    /// The data lies in the column itself, which nobody writes to.
+    pub in_column: bool,
     /// Staged validity bits.
     pub valid: Option<Value>,
 }
@@ -59,6 +61,8 @@ pub(super) struct Emitter<'f, 'l> {
     pub aggs: Vec<AggVars>,
     pub counts: Counts,
     pub scratch_size: usize,
+    /// Prefetches emitted.
+    pub prefetches: usize,
     /// Program positions with the IR value that the code from there on computes, for listings.
     pub notes: Vec<(codegen::ir::Inst, ValueId)>,
     pub row_base: Value,
@@ -78,6 +82,7 @@ pub(super) struct Emitter<'f, 'l> {
 /// What emitting a function leaves behind.
 pub(super) struct Emitted {
     pub scratch_size: usize,
+    pub prefetches: usize,
     pub notes: Vec<(codegen::ir::Inst, ValueId)>,
     /// Whether the function is wrong for row counts that are no multiple of 8.
     pub whole_groups_only: bool,
@@ -139,6 +144,7 @@ pub(super) fn emit(
         aggs: Vec::new(),
         counts: Counts::default(),
         scratch_size: 0,
+        prefetches: 0,
         notes: Vec::new(),
         row_base,
         segment: 0,
@@ -185,9 +191,9 @@ pub(super) fn emit(
     e.b.set_cold_block(bail);
     let status = e.b.ins().iconst(types::I64, STATUS_BAIL);
     e.b.ins().return_(&[status]);
-    let Emitter { b, scratch_size, notes, relied_on_whole_groups, .. } = e;
+    let Emitter { b, scratch_size, prefetches, notes, relied_on_whole_groups, .. } = e;
     b.finalize(isa.frontend_config());
-    Ok(Emitted { scratch_size, notes, whole_groups_only: relied_on_whole_groups })
+    Ok(Emitted { scratch_size, prefetches, notes, whole_groups_only: relied_on_whole_groups })
 }
 
 impl<'l> Emitter<'_, 'l> {
@@ -332,6 +338,7 @@ impl<'l> Emitter<'_, 'l> {
                 | Ty::F32
                 | Ty::F64 => {
                     let width = inst.ty.width().unwrap_or(1);
+                    self.mem[v.index()].in_column = true;
                     self.column_at(index, offset_of!(ColumnRef, data), width)
                 }
             };
@@ -490,6 +497,10 @@ impl<'l> Emitter<'_, 'l> {
                     mem.valid = Some(pointer);
                 }
             }
+        }
+        // From here on values lie in chunk buffers, or may.
+        for mem in &mut self.mem {
+            mem.in_column = false;
         }
         if self.lp.needs_selection() {
             self.narrow_selection(mask)?;

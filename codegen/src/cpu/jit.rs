@@ -63,8 +63,13 @@ pub(super) fn with_workspace<R>(f: impl FnOnce(&mut Workspace) -> R) -> R {
     })
 }
 
-/// Optimizes and lowers the function in `context`; returns its machine code.
-pub(super) fn machine_code(context: &mut Context, verify: bool) -> Result<Vec<u8>, CompileError> {
+/// Optimizes and lowers the function in `context`, which has so many marked prefetches; returns its
+/// machine code.
+pub(super) fn machine_code(
+    context: &mut Context,
+    verify: bool,
+    prefetches: usize,
+) -> Result<Vec<u8>, CompileError> {
     let isa = isa()?;
     if verify {
         context.verify(isa).map_err(|e| CompileError::Backend(e.to_string()))?;
@@ -76,7 +81,7 @@ pub(super) fn machine_code(context: &mut Context, verify: bool) -> Result<Vec<u8
         return Err(CompileError::Backend("generated code has relocations".to_owned()));
     }
     let mut bytes = code.buffer.data().to_vec();
-    prefetch::patch(&mut bytes, code.buffer.get_srclocs_sorted())?;
+    prefetch::patch(&mut bytes, code.buffer.get_srclocs_sorted(), prefetches)?;
     Ok(bytes)
 }
 

@@ -10,7 +10,7 @@ use super::classify::constant;
 use super::emitter::{Emitter, FLAGS, vector_bits};
 use super::prefetch::emit_prefetch;
 use super::schedule::{Need, Phase};
-use crate::ir::{GROUP, Lit, Op, Ty, ValueId};
+use crate::ir::{GROUP, Lit, Ty, ValueId};
 use cranelift::codegen::ir::ConstantData;
 use cranelift::prelude::*;
 use std::collections::HashMap;
@@ -225,15 +225,14 @@ impl Lanes<'_, '_, '_> {
         let ty = self.e.lp.value(id).ty;
         let data = match (mem.data, lane_type(ty)) {
             (Some(at), Some(lanes)) => {
-                let column = matches!(self.e.lp.value(id).op, Op::Input(_));
                 // Narrower columns take several groups per line and are not what holds a loop up.
-                if column && ty.width() == Some(8) {
+                if mem.in_column && ty.width() == Some(8) {
                     let at = self.address(at, 8);
-                    emit_prefetch(&mut self.e.b, at);
+                    self.e.prefetches += emit_prefetch(&mut self.e.b, at);
                 }
                 // Nobody writes to columns, and what is known to be constant is loaded where it is used
                 // first, not here, where it would take a register from now on.
-                let flags = if column { FLAGS.with_readonly().with_can_move() } else { FLAGS };
+                let flags = if mem.in_column { FLAGS.with_readonly().with_can_move() } else { FLAGS };
                 Data::Vecs(self.load_lanes(at, lanes, ty, flags))
             }
             (Some(at), None) if ty == Ty::Bool => Data::Bool(self.load_bits(at)),
@@ -252,11 +251,14 @@ impl Lanes<'_, '_, '_> {
             let v = self.e.b.ins().bitcast(lanes, vector_bits(), wide);
             return Vecs::one(v, lanes);
         }
+        // Floats are loaded as integers. A float load that becomes the memory operand of an addition may
+        // change places with the other operand, and of two NaNs the first one counts.
+        let int = int_lanes(lanes);
         let mut list = Vec::with_capacity(4);
         for k in 0..GROUP * width / 16 {
-            list.push(self.e.b.ins().load(lanes, flags, at, 16 * k as i32));
+            list.push(self.e.b.ins().load(int, flags, at, 16 * k as i32));
         }
-        Vecs::of(&list, lanes)
+        self.cast(Vecs::of(&list, int), lanes)
     }
 
     /// Where the group starts in a buffer of values `width` bytes wide.

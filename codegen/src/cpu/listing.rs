@@ -83,7 +83,7 @@ pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, Compi
         let mut writer = Commented { notes, _source: source };
         cranelift::codegen::write::decorate_function(&mut writer, &mut clif, &context.func)
             .map_err(|e| CompileError::Backend(e.to_string()))?;
-        let code = jit::machine_code(context, options.verify)?;
+        let code = jit::machine_code(context, options.verify, emitted.prefetches)?;
         let disasm = if cfg!(target_arch = "x86_64") { disassemble(&code) } else { String::new() };
         Ok(Listing { clif, disasm })
     })

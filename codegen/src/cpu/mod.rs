@@ -170,7 +170,7 @@ fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
         context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
         let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
         let emitted = emitter::emit(builder, isa, job, &mut constants)?;
-        let code = jit::machine_code(context, verify)?;
+        let code = jit::machine_code(context, verify, emitted.prefetches)?;
         Ok::<_, CompileError>((code, emitted))
     })?;
     Ok(Code {

@@ -15,13 +15,14 @@
 //! prefetcht0 m   [REX] 0F 18 /1
 //! ```
 //!
-//! The loads must not survive: they may lie beyond the end of a column. Code in which one is not found
-//! as expected is refused. On other processors none are emitted.
+//! The loads must not survive: they may lie beyond the end of a column. Code in which not all are found
+//! is refused. On other processors none are emitted.
 
 use super::CompileError;
 use cranelift::codegen::ir::SourceLoc;
 use cranelift::codegen::{Final, MachSrcLoc, ir};
 use cranelift::prelude::*;
+use iced_x86::{Decoder, DecoderOptions};
 
 /// Bytes ahead: a page, so that the address translation is there too when it is needed.
 const AHEAD: i32 = 4096;
@@ -29,65 +30,69 @@ const AHEAD: i32 = 4096;
 /// The source location of loads to be patched. Nothing else in generated code has one.
 const MARK: u32 = 1;
 
-/// Asks for the line `AHEAD` bytes behind `at`.
-pub(super) fn emit_prefetch(b: &mut FunctionBuilder<'_>, at: Value) {
+/// Asks for the line `AHEAD` bytes behind `at`. Gives the number of loads emitted.
+pub(super) fn emit_prefetch(b: &mut FunctionBuilder<'_>, at: Value) -> usize {
     if cfg!(not(target_arch = "x86_64")) {
-        return;
+        return 0;
     }
     b.set_srcloc(SourceLoc::new(MARK));
     // A load that may trap is kept although nobody uses its result.
     b.ins().uload16(types::I64, ir::MemFlagsData::new(), at, AHEAD);
     b.set_srcloc(SourceLoc::default());
+    1
 }
 
-/// Turns the marked loads of `code` into prefetches.
+/// Turns the marked loads of `code`, which must be `expected`, into prefetches.
 ///
 /// # Errors
-/// [`CompileError::Backend`] if something else is marked; then the code must not run.
-pub(super) fn patch(code: &mut [u8], places: &[MachSrcLoc<Final>]) -> Result<(), CompileError> {
+/// [`CompileError::Backend`] if there are more or fewer; then the code must not run.
+pub(super) fn patch(
+    code: &mut [u8],
+    places: &[MachSrcLoc<Final>],
+    expected: usize,
+) -> Result<(), CompileError> {
+    let mut found = 0;
     for place in places.iter().filter(|p| p.loc.bits() == MARK) {
         let mut rest = code.get_mut(place.start as usize..place.end as usize).unwrap_or_default();
-        // Neighbours share a place.
+        // Neighbours share a place, and registers may be moved between them.
         while !rest.is_empty() {
-            let len = to_prefetch(rest).ok_or_else(|| {
-                CompileError::Backend(format!("no load to prefetch with at {:#x}", place.start))
-            })?;
-            rest = rest.get_mut(len..).unwrap_or_default();
+            let inst = Decoder::new(64, rest, DecoderOptions::NONE).decode();
+            if inst.is_invalid() {
+                break;
+            }
+            found += usize::from(to_prefetch(rest));
+            rest = rest.get_mut(inst.len()..).unwrap_or_default();
         }
     }
-    Ok(())
+    if found == expected {
+        return Ok(());
+    }
+    Err(CompileError::Backend(format!("{found} of {expected} prefetches found")))
 }
 
-/// Rewrites the `movzx r, m16` that `bytes` begin with and gives its length; `None` if it is none.
-fn to_prefetch(bytes: &mut [u8]) -> Option<usize> {
+/// Rewrites the instruction that `bytes` begin with if it is `movzx r, m16`.
+fn to_prefetch(bytes: &mut [u8]) -> bool {
     const REX: u8 = 0x40;
     const REX_R: u8 = 0x04;
-    let prefixed = usize::from(bytes.first()? & 0xF0 == REX);
-    let [0x0F, opcode @ 0xB7, modrm, tail @ ..] = bytes.get_mut(prefixed..)? else { return None };
-    let (mode, base) = (*modrm >> 6, *modrm & 7);
-    // An index byte follows where the base is none; without displacement its own base 5 means four bytes.
-    let indexed = usize::from(base == 4);
-    let address = if indexed == 1 { tail.first()? & 7 } else { base };
-    let displacement = match mode {
-        0 if address == 5 => 4,
-        0 => 0,
-        1 => 1,
-        2 => 4,
-        // A register instead of an address: no load.
-        _three => return None,
-    };
-    *opcode = 0x18;
-    *modrm = *modrm & 0b11_000_111 | 1 << 3;
+    let prefixed = usize::from(bytes.first().is_some_and(|b| b & 0xF0 == REX));
+    match bytes.get_mut(prefixed..) {
+        // A register instead of an address would be no load.
+        Some([0x0F, opcode @ 0xB7, modrm, ..]) if *modrm >> 6 != 3 => {
+            *opcode = 0x18;
+            *modrm = *modrm & 0b11_000_111 | 1 << 3;
+        }
+        Some(_) | None => return false,
+    }
     if prefixed == 1 {
         bytes[0] &= !REX_R;
     }
-    Some(prefixed + 3 + indexed + displacement)
+    true
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
-    use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+    use iced_x86::Mnemonic;
 
     #[test]
     fn loads_become_prefetches_of_the_same_address() {
@@ -104,7 +109,7 @@ mod tests {
             let mut code = load.to_vec();
             let before = Decoder::new(64, load, DecoderOptions::NONE).decode();
             assert_eq!(before.mnemonic(), Mnemonic::Movzx);
-            assert_eq!(to_prefetch(&mut code), Some(load.len()));
+            assert!(to_prefetch(&mut code));
             let after = Decoder::new(64, &code, DecoderOptions::NONE).decode();
             assert_eq!((after.mnemonic(), after.len()), (Mnemonic::Prefetcht0, load.len()));
             let address = |i: &iced_x86::Instruction| {
@@ -137,7 +142,7 @@ mod tests {
     fn what_is_no_load_is_refused() {
         // movzx eax, cx; mov rax, [rdi]; a lone prefix.
         for code in [&[0x0F, 0xB7, 0xC1][..], &[0x48, 0x8B, 0x07], &[0x48]] {
-            assert!(to_prefetch(&mut code.to_vec()).is_none());
+            assert!(!to_prefetch(&mut code.to_vec()));
         }
     }
 }
