@@ -2,6 +2,7 @@
 //! random batches, on the interpreter and as compiled code; and chosen loops for the code generator's
 //! paths.
 
+mod chosen;
 mod compiled;
 mod differential;
 mod golden;

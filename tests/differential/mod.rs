@@ -16,6 +16,7 @@ mod expressions;
 mod queries;
 mod random;
 mod tables;
+mod values;
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -14,7 +14,7 @@ pub(super) struct BoolId(u32);
 /// How the booleans of a group are represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
-    /// An `i32` whose low 8 bits are the rows; the others are zero.
+    /// An `i64` whose low 8 bits are the rows; the others are zero.
     Bits,
     W8,
     W16,
@@ -34,7 +34,7 @@ impl Form {
 
     pub(super) fn lane_type(self) -> Type {
         match self {
-            Form::Bits => types::I32,
+            Form::Bits => types::I64,
             Form::W8 => types::I8X16,
             Form::W16 => types::I16X8,
             Form::W32 => types::I32X4,
@@ -185,7 +185,7 @@ impl Bools {
             Node::Const(value) => lanes.all(form, value),
             Node::Live => lanes.live(form),
             Node::Masks(own, vecs) => lanes.convert(vecs, own, form),
-            Node::Bits(bits) => lanes.convert(Vecs::one(bits, types::I32), Form::Bits, form),
+            Node::Bits(bits) => lanes.convert(Vecs::one(bits, types::I64), Form::Bits, form),
             Node::Equal(vecs, wanted) => lanes.equal_lanes(vecs, wanted, form),
             Node::Not(a) => {
                 let own = Bools::meet(lanes, a, a, form);

@@ -28,8 +28,8 @@ impl Lanes<'_, '_, '_> {
         let b = &mut self.e.b;
         let at = match form {
             Form::Bits => {
-                let bits = b.ins().uload8(types::I32, FLAGS, base, offset_of!(LiveMasks, bits) as i32);
-                return Vecs::one(bits, types::I32);
+                let bits = b.ins().uload8(types::I64, FLAGS, base, offset_of!(LiveMasks, bits) as i32);
+                return Vecs::one(bits, types::I64);
             }
             Form::W8 => {
                 let half = b.ins().load(types::I64, FLAGS, base, offset_of!(LiveMasks, lanes8) as i32);
@@ -49,8 +49,8 @@ impl Lanes<'_, '_, '_> {
     /// The same boolean for all rows.
     pub(super) fn all(&mut self, form: Form, value: bool) -> Vecs {
         if form == Form::Bits {
-            let bits = self.e.b.ins().iconst(types::I32, if value { 0xFF } else { 0 });
-            return Vecs::one(bits, types::I32);
+            let bits = self.e.b.ins().iconst(types::I64, if value { 0xFF } else { 0 });
+            return Vecs::one(bits, types::I64);
         }
         self.splat(form.lane_type(), if value { u64::MAX } else { 0 })
     }
@@ -58,7 +58,7 @@ impl Lanes<'_, '_, '_> {
     pub(super) fn complement(&mut self, a: Vecs, form: Form) -> Vecs {
         if form == Form::Bits {
             let flipped = self.e.b.ins().bxor_imm_u(a.v[0], 0xFF);
-            return Vecs::one(flipped, types::I32);
+            return Vecs::one(flipped, types::I64);
         }
         self.map1(a, a.ty, |b, x| b.ins().bnot(x))
     }
@@ -72,9 +72,9 @@ impl Lanes<'_, '_, '_> {
             Form::Bits => self.bits_to_masks(a.v[0], to),
             Form::W8 => {
                 if to == Form::Bits {
-                    let bits = self.e.b.ins().vhigh_bits(types::I32, a.v[0]);
+                    let bits = self.e.b.ins().vhigh_bits(types::I64, a.v[0]);
                     let bits = self.e.b.ins().band_imm_u(bits, 0xFF);
-                    return Vecs::one(bits, types::I32);
+                    return Vecs::one(bits, types::I64);
                 }
                 let wide = self.e.b.ins().swiden_low(a.v[0]);
                 self.convert(Vecs::one(wide, types::I16X8), Form::W16, to)
@@ -178,8 +178,7 @@ impl Lanes<'_, '_, '_> {
             Form::Bits | Form::W8 | Form::W16 => return self.bits_to_narrow_masks(bits, ty, width),
         };
         let base = self.e.b.ins().iconst(types::I64, table as i64);
-        let byte = self.e.b.ins().uextend(types::I64, bits);
-        let offset = self.e.b.ins().ishl_imm_u(byte, (8 * width).trailing_zeros() as i64);
+        let offset = self.e.b.ins().ishl_imm_u(bits, (8 * width).trailing_zeros() as i64);
         let at = self.e.b.ins().iadd(base, offset);
         let mut list = Vec::with_capacity(4);
         for k in 0..form.vectors() {

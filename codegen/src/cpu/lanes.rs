@@ -129,8 +129,8 @@ impl<'f, 'l> Emitter<'f, 'l> {
             inst.op.can_fail(&tys)
         });
         let failed = fallible.then(|| {
-            let var = self.b.declare_var(types::I32);
-            let zero = self.b.ins().iconst(types::I32, 0);
+            let var = self.b.declare_var(types::I64);
+            let zero = self.b.ins().iconst(types::I64, 0);
             self.b.def_var(var, zero);
             var
         });
@@ -282,7 +282,7 @@ impl Lanes<'_, '_, '_> {
     pub(super) fn load_bits(&mut self, base: Value) -> BoolId {
         let byte = self.byte_index();
         let at = self.e.b.ins().iadd(base, byte);
-        let bits = self.e.b.ins().uload8(types::I32, FLAGS, at, 0);
+        let bits = self.e.b.ins().uload8(types::I64, FLAGS, at, 0);
         self.bools.bits(bits)
     }
 

@@ -292,7 +292,6 @@ impl Lanes<'_, '_, '_> {
                 let bits = Bools::make(self, mask, Form::Bits).v[0];
                 let b = &mut self.e.b;
                 let ones = b.ins().popcnt(bits);
-                let ones = b.ins().uextend(types::I64, ones);
                 let before = b.use_var(scalar);
                 let after = b.ins().iadd(before, ones);
                 b.def_var(scalar, after);
