@@ -161,7 +161,7 @@ impl<'a> Generator<'a> {
         ])
     }
 
-    fn transcendental(&mut self, depth: usize) -> Expression {
+    pub(super) fn transcendental(&mut self, depth: usize) -> Expression {
         let template = *self.random.pick(TRANSCENDENTAL);
         let mut arguments = vec![self.expression(Family::Float, depth)];
         if template.contains("{1}") {
@@ -191,7 +191,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn leaf(&mut self, family: Family) -> Expression {
+    pub(super) fn leaf(&mut self, family: Family) -> Expression {
         let columns: Vec<&String> =
             self.scope.iter().filter(|(_, f)| *f == family).map(|(name, _)| name).collect();
         if !columns.is_empty() && self.random.chance(80) {
@@ -201,7 +201,7 @@ impl<'a> Generator<'a> {
         Expression::leaf(family, text)
     }
 
-    fn literal(&mut self, family: Family) -> String {
+    pub(super) fn literal(&mut self, family: Family) -> String {
         let random = &mut *self.random;
         match family {
             Family::Bool => random.pick(&["true", "false", "CAST(NULL AS BOOLEAN)"]).to_string(),
@@ -277,7 +277,7 @@ impl<'a> Generator<'a> {
     }
 
     /// CASE, COALESCE, NULLIF and their like, of any family.
-    fn conditional(&mut self, family: Family, depth: usize) -> Expression {
+    pub(super) fn conditional(&mut self, family: Family, depth: usize) -> Expression {
         let d = depth - 1;
         match self.random.below(7) {
             0 | 1 => {
@@ -337,7 +337,7 @@ impl<'a> Generator<'a> {
     }
 
     /// A family whose values have an order.
-    fn comparable(&mut self) -> Family {
+    pub(super) fn comparable(&mut self) -> Family {
         *self.random.pick(&[
             Family::Int,
             Family::Int,
@@ -354,7 +354,7 @@ impl<'a> Generator<'a> {
         ])
     }
 
-    fn boolean(&mut self, depth: usize) -> Expression {
+    pub(super) fn boolean(&mut self, depth: usize) -> Expression {
         let d = depth - 1;
         let b = Family::Bool;
         match self.random.below(17) {
