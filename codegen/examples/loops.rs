@@ -112,14 +112,14 @@ by_hand! {
         let (quantity, price, discount) = (&quantity[..n], &price[..n], &discount[..n]);
         let mut sums = [0.0f64; 8];
         for g in 0..n / 8 {
-            for k in 0..8 {
+            for (k, sum) in sums.iter_mut().enumerate() {
                 let i = g * 8 + k;
                 let keep = (day[i] >= 500)
                     & (day[i] < 865)
                     & (discount[i] >= 20.0)
                     & (discount[i] <= 60.0)
                     & (quantity[i] < 24.0);
-                sums[k] += if keep { price[i] * discount[i] } else { 0.0 };
+                *sum += if keep { price[i] * discount[i] } else { 0.0 };
             }
         }
         sums.iter().sum()
@@ -200,8 +200,8 @@ by_hand! {
         let bits = nulls.inner().sliced();
         let mut sums = [0.0f64; 8];
         for (g, byte) in bits[..values.len() / 8].iter().enumerate() {
-            for k in 0..8 {
-                sums[k] += if byte >> k & 1 == 1 { values[g * 8 + k] } else { 0.0 };
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum += if byte >> k & 1 == 1 { values[g * 8 + k] } else { 0.0 };
             }
         }
         sums.iter().sum()

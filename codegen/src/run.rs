@@ -29,6 +29,8 @@ pub struct LoopOutput {
     pub selection: Option<UInt32Array>,
     /// For an aggregate sink one state per aggregate, over this morsel.
     pub aggs: Vec<AggState>,
+    /// Compiled code gave the morsel up, and the interpreter has run it.
+    pub bailed: bool,
 }
 
 /// Why a row could not be evaluated. The wording follows Arrow's, so that a query fails with the

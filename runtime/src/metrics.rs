@@ -13,6 +13,8 @@ pub struct StageMetrics {
     pub morsels: Count,
     /// Rows that entered.
     pub input_rows: Count,
+    /// Morsels that compiled code gave up and the interpreter ran.
+    pub bails: Count,
     /// IR instructions of the stage's loops, and bytes of their code; on partition 0 only.
     pub ir_ops: Count,
     pub code_bytes: Count,
@@ -28,6 +30,7 @@ impl StageMetrics {
             baseline: BaselineMetrics::new(set, partition),
             morsels: MetricBuilder::new(set).counter("morsels", partition),
             input_rows: MetricBuilder::new(set).counter("input_rows", partition),
+            bails: MetricBuilder::new(set).counter("bails", partition),
             ir_ops: MetricBuilder::new(set).counter("ir_ops", partition),
             code_bytes: MetricBuilder::new(set).counter("code_bytes", partition),
             compile_time: MetricBuilder::new(set).subset_time("compile_time", partition),

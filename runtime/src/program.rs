@@ -141,6 +141,7 @@ impl Program {
                     })?;
                 let run = self.variant(&segment.loop_, code, declared, &inputs, metrics)?;
                 let out = run.run(&Morsel { inputs: &inputs, rows, row_base }).map_err(from_eval)?;
+                metrics.bails.add(usize::from(out.bailed));
                 let emits = match &segment.loop_.sink {
                     Sink::Aggregate(_) => return Ok(MorselOutput::Aggregate(out.aggs)),
                     Sink::Emit(emits) => emits,

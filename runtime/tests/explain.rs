@@ -35,7 +35,7 @@ async fn calls_are_named() {
 #[tokio::test]
 async fn analyze_shows_rows_and_compile_time() {
     let shown = text(&fused(), "EXPLAIN ANALYZE SELECT i * 31 + 4 FROM t WHERE i > 3").await;
-    for name in ["output_rows=", "elapsed_compute=", "compile_time=", "morsels=", "input_rows="] {
+    for name in ["output_rows=", "elapsed_compute=", "compile_time=", "morsels=", "bails=0", "input_rows="] {
         assert!(shown.contains(name), "{name} in {shown}");
     }
 }

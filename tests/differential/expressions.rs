@@ -38,6 +38,13 @@ impl Expression {
         Self { family, template: template.into(), arguments, lazy: false }
     }
 
+    /// The same with its arguments as DOUBLE: an ulp of a REAL is many of the product's.
+    fn of_doubles(mut self) -> Self {
+        let wrap = |a| Expression::node(Family::Float, "CAST({0} AS DOUBLE)", vec![a]);
+        self.arguments = self.arguments.into_iter().map(wrap).collect();
+        self
+    }
+
     fn lazy(mut self) -> Self {
         self.lazy = true;
         self
@@ -127,7 +134,7 @@ impl<'a> Generator<'a> {
             return (outer, Allowance::Ulps(1));
         }
         if self.random.chance(3) {
-            let arguments = vec![self.transcendental(1), self.transcendental(1)];
+            let arguments = vec![self.transcendental(1).of_doubles(), self.transcendental(1).of_doubles()];
             return (
                 Expression::node(Family::Float, "({0} * {1})", arguments),
                 // One ulp of each factor, one of the product's rounding, doubled for safety at

@@ -23,6 +23,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::{DataType, Field};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use fuseline::Session;
@@ -68,6 +69,8 @@ struct Engines {
     unfused: SessionContext,
     compiled: Session,
     interpreted: Session,
+    /// Unfused, a cast of a dictionary also casts the values that no row has, and errs on them.
+    dictionaries: bool,
 }
 
 impl Engines {
@@ -87,7 +90,13 @@ impl Engines {
             session.register_batches("t", table.schema(), table.batches()).expect("it registers");
             session
         };
-        Self { unfused, compiled: fused(&suites::backend()), interpreted: fused("interp") }
+        let dictionary = |f: &Arc<Field>| matches!(f.data_type(), DataType::Dictionary(..));
+        Self {
+            unfused,
+            compiled: fused(&suites::backend()),
+            interpreted: fused("interp"),
+            dictionaries: table.schema().fields().iter().any(dictionary),
+        }
     }
 
     async fn unfused(&self, sql: &str) -> Result<Rows, String> {
@@ -117,7 +126,7 @@ impl Engines {
         let outcome = match (unfused, fused) {
             (Err(_), Err(_)) => return Verdict::BothErr,
             (Ok(_), Err(error)) => return Verdict::Failed(format!("only fused errs: {error}")),
-            (Err(_), Ok(_)) if query.is_lazy() => return Verdict::UnfusedErrs,
+            (Err(_), Ok(_)) if query.is_lazy() || self.dictionaries => return Verdict::UnfusedErrs,
             (Err(error), Ok(_)) => {
                 return Verdict::Failed(format!("only unfused errs, and must: {error}"));
             }

@@ -393,8 +393,8 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
     let Some((out_rows, finished)) = with_scratch(scratch_size + staging + room + 64, run) else {
         return Ok(None);
     };
-    if morsel.rows > 0 {
-        lp.pass_percent.store(out_rows * 100 / morsel.rows, Ordering::Relaxed);
+    if let Some(percent) = (out_rows * 100).checked_div(morsel.rows) {
+        lp.pass_percent.store(percent, Ordering::Relaxed);
     }
     let mut out = LoopOutput { rows: out_rows, ..LoopOutput::default() };
     for column in &outputs.columns {

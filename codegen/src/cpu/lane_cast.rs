@@ -23,7 +23,7 @@ impl Lanes<'_, '_, '_> {
         let valid = value.valid;
         let data = if from == Ty::Bool {
             let condition = self.boolean(arg)?;
-            Data::Vecs(self.from_bool(condition, to)?)
+            Data::Vecs(self.numbers_of(condition, to)?)
         } else if to == Ty::Bool {
             Data::Bool(self.is_not_zero(arg, from)?)
         } else if from.is_int() && to.is_int() {
@@ -40,7 +40,7 @@ impl Lanes<'_, '_, '_> {
         Ok(LaneValue { data, valid })
     }
 
-    fn from_bool(&mut self, value: BoolId, to: Ty) -> Result<Vecs, CompileError> {
+    fn numbers_of(&mut self, value: BoolId, to: Ty) -> Result<Vecs, CompileError> {
         let ty = lane_type(to).ok_or_else(|| CompileError::Backend(format!("no lanes of {to}")))?;
         Ok(match to {
             Ty::F64 | Ty::F32 => {

@@ -209,7 +209,7 @@ static MASKS_32: MaskTable<u32> = {
     let mut table = [[0; 8]; 256];
     let mut at = 0;
     while at < 256 * 8 {
-        table[at / 8][at % 8] = if at / 8 >> (at % 8) & 1 == 1 { u32::MAX } else { 0 };
+        table[at / 8][at % 8] = if ((at / 8) >> (at % 8)) & 1 == 1 { u32::MAX } else { 0 };
         at += 1;
     }
     MaskTable(table)
@@ -219,7 +219,7 @@ static MASKS_64: MaskTable<u64> = {
     let mut table = [[0; 8]; 256];
     let mut at = 0;
     while at < 256 * 8 {
-        table[at / 8][at % 8] = if at / 8 >> (at % 8) & 1 == 1 { u64::MAX } else { 0 };
+        table[at / 8][at % 8] = if ((at / 8) >> (at % 8)) & 1 == 1 { u64::MAX } else { 0 };
         at += 1;
     }
     MaskTable(table)

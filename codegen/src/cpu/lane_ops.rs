@@ -444,8 +444,12 @@ impl Lanes<'_, '_, '_> {
     }
 
     fn signum(&mut self, a: Vecs) -> Vecs {
-        let one = if a.ty == types::F64X2 { 1f64.to_bits() } else { u64::from(1f32.to_bits()) };
-        let (one, zero) = (self.splat(a.ty, one), self.splat(a.ty, 0));
+        let (one, nan) = if a.ty == types::F64X2 {
+            (1f64.to_bits(), f64::NAN.to_bits())
+        } else {
+            (u64::from(1f32.to_bits()), u64::from(f32::NAN.to_bits()))
+        };
+        let (one, nan, zero) = (self.splat(a.ty, one), self.splat(a.ty, nan), self.splat(a.ty, 0));
         let int = int_lanes(a.ty);
         let signed = self.with_sign_of(one, a);
         let is_zero = self.map2(a, zero, |b, x, z| b.ins().fcmp(FloatCC::Equal, x, z));
@@ -453,7 +457,7 @@ impl Lanes<'_, '_, '_> {
         let is_nan = self.map2(a, a, |b, x, y| b.ins().fcmp(FloatCC::Unordered, x, y));
         let is_nan = self.bools.masks(Vecs { ty: int, ..is_nan });
         let made = self.blend(is_zero, zero, signed);
-        self.blend(is_nan, a, made)
+        self.blend(is_nan, nan, made)
     }
 
     /// A boolean's rows as 0 and 1 in integer lanes.

@@ -218,10 +218,7 @@ impl Lanes<'_, '_, '_> {
     /// Reads the group from the chunk buffers or the column.
     fn load(&mut self, id: ValueId) -> Result<LaneValue, CompileError> {
         let mem = self.e.mem[id.index()];
-        let valid = match mem.valid {
-            Some(at) => Some(self.load_bits(at)),
-            None => None,
-        };
+        let valid = mem.valid.map(|at| self.load_bits(at));
         let ty = self.e.lp.value(id).ty;
         let data = match (mem.data, lane_type(ty)) {
             (Some(at), Some(lanes)) => {

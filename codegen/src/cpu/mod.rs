@@ -131,7 +131,7 @@ impl RunLoop for CompiledLoop {
     fn run(&self, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError> {
         match bind::run(self, morsel)? {
             Some(output) => Ok(output),
-            None => interp::run(&self.source, morsel),
+            None => interp::run(&self.source, morsel).map(|out| LoopOutput { bailed: true, ..out }),
         }
     }
 }

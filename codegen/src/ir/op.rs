@@ -52,7 +52,8 @@ pub enum MathFn {
     Trunc,
     /// Half away from zero, as `f64::round`.
     Round,
-    /// -1, 0 or 1 with NaN kept (bit for bit); zeros of either sign give 0.0, as DataFusion's `signum`.
+    /// -1, 0 or 1; zeros of either sign give 0.0 and every NaN gives the positive quiet one, as
+    /// DataFusion's `signum`.
     Signum,
     Exp,
     Ln,

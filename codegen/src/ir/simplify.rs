@@ -53,6 +53,8 @@ fn without_true_filters(mut sink: Sink, s: &Simplifier) -> Sink {
 
 struct Simplifier {
     out: Loop,
+    /// Of each value of `out` whether neither it nor anything it is made from can fail.
+    safe: Vec<bool>,
     new_id: Vec<Option<ValueId>>,
     known: HashMap<Inst, ValueId>,
 }
@@ -61,7 +63,7 @@ impl Simplifier {
     fn new(source: &Loop) -> Simplifier {
         let out =
             Loop { inputs: source.inputs.clone(), values: vec![], steps: vec![], sink: Sink::Emit(vec![]) };
-        Simplifier { out, new_id: vec![None; source.values.len()], known: HashMap::new() }
+        Simplifier { out, safe: vec![], new_id: vec![None; source.values.len()], known: HashMap::new() }
     }
 
     /// The new name of an old value. Verified loops name only what was computed before; anything
@@ -87,6 +89,11 @@ impl Simplifier {
         }
     }
 
+    /// Whether the value may be dropped where its error would be missed.
+    fn safe(&self, v: ValueId) -> bool {
+        self.safe.get(v.index()).copied().unwrap_or(false)
+    }
+
     fn constant(&self, v: ValueId) -> Option<&Lit> {
         match self.out.values.get(v.index()).map(|i| &i.op) {
             Some(Op::Const(lit)) => Some(lit),
@@ -104,6 +111,9 @@ impl Simplifier {
             return *v;
         }
         let v = ValueId(self.out.values.len() as u32);
+        let tys: Vec<Ty> = inst.args.iter().map(|a| self.out.value(*a).ty).collect();
+        let safe = !inst.op.can_fail(&tys) && inst.args.iter().chain(&inst.under).all(|a| self.safe(*a));
+        self.safe.push(safe);
         self.known.insert(inst.clone(), v);
         self.out.values.push(inst);
         self.out.steps.push(Step::Let(v));
@@ -162,7 +172,7 @@ impl Simplifier {
                 if inner.op == Op::Not { inner.args.first().copied() } else { None }
             }
             Op::IsTrue if !nullable(a?) => a,
-            Op::IsValid if !nullable(a?) => Some(self.lit(Lit::Bool(true))),
+            Op::IsValid if !nullable(a?) && self.safe(a?) => Some(self.lit(Lit::Bool(true))),
             Op::Distinct if !nullable(a?) && !nullable(b?) => {
                 Some(self.make(Op::Cmp(CmpOp::Ne), inst.args.clone(), Ty::Bool))
             }
@@ -173,7 +183,7 @@ impl Simplifier {
                 match self.constant(a?) {
                     Some(Lit::Bool(true)) => Some(then),
                     Some(_) => Some(otherwise),
-                    None if then == otherwise => Some(then),
+                    None if then == otherwise && self.safe(a?) => Some(then),
                     None => None,
                 }
             }
@@ -181,7 +191,8 @@ impl Simplifier {
             Op::Coalesce if is_null(a?) => b,
             Op::Coalesce if is_null(b?) => a,
             Op::NullIf => match self.constant(b?) {
-                Some(Lit::Bool(true)) => Some(self.lit(Lit::Null(inst.ty))),
+                Some(Lit::Bool(true)) if self.safe(a?) => Some(self.lit(Lit::Null(inst.ty))),
+                Some(Lit::Bool(true)) => None,
                 Some(_) => a,
                 None => None,
             },
@@ -278,8 +289,8 @@ fn negated(cmp: CmpOp) -> CmpOp {
 }
 
 /// Drops the values that reach neither a filter nor the sink. A value that could fail is dropped
-/// only if the original loop did not use it either: nothing above removes a use of one, except
-/// where a constant decides that the use has no effect, as lazy evaluation would.
+/// only if the original loop did not use it either, or where a constant decides that the use has no
+/// effect, as lazy evaluation would (`x AND false`, an arm that is never taken).
 fn without_unused(source: Loop) -> Loop {
     let mut live = vec![false; source.values.len()];
     let mut todo = source.sink.uses();
@@ -391,6 +402,21 @@ mod tests {
         );
         assert_eq!(left_of("  v4: i64 = const 0\n  v9 = add.err v4, v1", "Int64"), "input 1");
         assert_eq!(left_of("  v9 = cast.i64 v1", "Int64"), "input 1");
+    }
+
+    #[test]
+    fn what_can_fail_is_evaluated_though_its_value_is_known() {
+        let div = "  v4: i64 = const 3\n  v5 = div v4, v0\n";
+        assert_eq!(
+            left_of(&format!("{div}  v9 = is_valid v5"), "Boolean"),
+            "input 0; const 3; div; is_valid"
+        );
+        let test = format!("{div}  v6 = cmp.lt v5, v4\n");
+        assert!(left_of(&format!("{test}  v9 = select v6, v1, v1"), "Int64").ends_with("select"));
+        let always = "  v6: bool = const true\n";
+        assert!(left_of(&format!("{div}{always}  v9 = null_if v5, v6"), "Int64").ends_with("null_if"));
+        let always = "  v4: bool = const true\n";
+        assert_eq!(left_of(&format!("{always}  v9 = null_if v0, v4"), "Int64"), "const null");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub fn interpret(source: &Loop, inputs: &[ArrayRef], rows: usize, row_base: i64)
 
 /// Compiles a loop and compares what it does to a batch with what the interpreter says.
 pub fn judge(source: &Loop, inputs: &[ArrayRef], rows: usize, row_base: i64) -> Verdict {
-    let compiled = match compile(source, &CompileOptions { verify: true, ..Default::default() }) {
+    let compiled = match compile(source, &CompileOptions { verify: true }) {
         Ok(compiled) => compiled,
         Err(CompileError::Unsupported(reason)) => return Verdict::Unsupported(reason),
         Err(error) => return Verdict::Wrong(error.to_string()),

@@ -47,13 +47,13 @@ fn steps(case: &Case) -> Vec<Case> {
     let source = &case.source;
     match &source.sink {
         Sink::Emit(columns) if columns.len() > 1 => {
-            for i in 0..columns.len() {
-                out.extend(rebuilt(case, Sink::Emit(vec![columns[i].clone()]), None, |_| None));
+            for column in columns {
+                out.extend(rebuilt(case, Sink::Emit(vec![column.clone()]), None, |_| None));
             }
         }
         Sink::Aggregate(aggs) if aggs.len() > 1 => {
-            for i in 0..aggs.len() {
-                out.extend(rebuilt(case, Sink::Aggregate(vec![aggs[i].clone()]), None, |_| None));
+            for agg in aggs {
+                out.extend(rebuilt(case, Sink::Aggregate(vec![agg.clone()]), None, |_| None));
             }
         }
         Sink::Emit(_) | Sink::Aggregate(_) => {}

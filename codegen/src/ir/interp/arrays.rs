@@ -105,11 +105,14 @@ fn text<'a>(array: &'a ArrayRef, start: usize, len: usize) -> Result<Column<'a>,
         return Ok(collect(0, len, |i| if rows.is_valid(i) { values(keys[i]) } else { None }));
     }
     let rows = strings(array)?;
-    Ok(collect(start, len, |i| rows(i)))
+    Ok(collect(start, len, rows))
 }
 
+/// The string of a row.
+type StringOf<'a> = Box<dyn Fn(usize) -> Option<&'a str> + 'a>;
+
 /// The strings of a plain, large or view array by row.
-fn strings<'a>(array: &'a dyn Array) -> Result<Box<dyn Fn(usize) -> Option<&'a str> + 'a>, EvalError> {
+fn strings(array: &dyn Array) -> Result<StringOf<'_>, EvalError> {
     if let Some(a) = array.as_string_opt::<i32>() {
         return Ok(Box::new(move |i| a.is_valid(i).then(|| a.value(i))));
     }

@@ -241,7 +241,8 @@ pub(super) fn dec_from_int<'a>(
     };
     let ty = first_ty(args)?;
     with_int!(ty, T => {
-        rows.strict1(args, |v: T| settle(fail, convert(i128::try_from(v).unwrap_or(i128::MAX))))
+        #[allow(clippy::useless_conversion, reason = "only for one of the types")]
+        rows.strict1(args, |v: T| settle(fail, convert(i128::from(v))))
     }, else Err(unexpected(ty)))
 }
 
@@ -280,6 +281,7 @@ pub(super) fn dec_from_float<'a>(
     let factor = 10_f64.powi(i32::from(scale));
     let ty = first_ty(args)?;
     with_float!(ty, T => rows.strict1(args, |v: T| {
+        #[allow(clippy::useless_conversion, reason = "only for one of the types")]
         let scaled = (factor * f64::from(v)).round();
         // 2^127 is a float, and so is -2^127, which i128 holds.
         let whole = if (-1.7014118346046923e38..1.7014118346046923e38).contains(&scaled) {

@@ -29,7 +29,6 @@ macro_rules! functions {
                     MathFn::Ceil => self.ceil(),
                     MathFn::Trunc => self.trunc(),
                     MathFn::Round => self.round(),
-                    MathFn::Signum if self.is_nan() => self,
                     MathFn::Signum if self == 0.0 => 0.0,
                     MathFn::Signum => self.signum(),
                     $(MathFn::$function => self.$exact(),)*

@@ -89,7 +89,7 @@ impl<'a> SinkState<'a> {
         }
         let selection = self.source.needs_selection().then(|| UInt32Array::from(self.selection));
         let aggs = self.accumulators.iter().map(Accumulator::state).collect();
-        Ok(LoopOutput { rows: self.rows, columns, selection, aggs })
+        Ok(LoopOutput { rows: self.rows, columns, selection, aggs, bailed: false })
     }
 }
 
