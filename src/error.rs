@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
+use fuseline_runtime::udf::UdfError;
 
 pub(crate) use translate::{NO_TABLE, io_message, is_about_data, root_io_error, translate};
 
@@ -74,6 +75,8 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// A user-defined function failed, or gave what it must not give.
+    Function(Box<UdfError>),
     /// SQL or a file format that is understood but not implemented.
     Unsupported {
         /// What is missing.
@@ -124,6 +127,7 @@ impl fmt::Display for Error {
             Self::Setting { message } | Self::Execution { message } | Self::Resources { message } => {
                 f.write_str(message)
             }
+            Self::Function(error) => write!(f, "{error}"),
             Self::Unsupported { message } => write!(f, "not supported: {message}"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Internal { message } => write!(f, "internal error (please report it): {message}"),
@@ -144,7 +148,22 @@ fn write_snippet(f: &mut fmt::Formatter<'_>, line: usize, snippet: &str) -> fmt:
     Ok(())
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Function(error) => std::error::Error::source(error.as_ref()),
+            Self::Syntax { .. }
+            | Self::Plan { .. }
+            | Self::Setting { .. }
+            | Self::File { .. }
+            | Self::Execution { .. }
+            | Self::Unsupported { .. }
+            | Self::Resources { .. }
+            | Self::Cancelled
+            | Self::Internal { .. } => None,
+        }
+    }
+}
 
 impl From<DataFusionError> for Error {
     /// Without the SQL text, so positions are lost; `Session` itself translates with it.

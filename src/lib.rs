@@ -23,6 +23,7 @@ mod commands;
 mod copy;
 mod error;
 mod files;
+mod functions;
 mod insert;
 mod local_store;
 mod plan_cache;
@@ -39,7 +40,12 @@ pub use datafusion::arrow;
 /// settings `fuseline.*` too; calling it twice is calling it once.
 pub use fuseline_runtime::fuse;
 
+/// User-defined functions: what they are ([`udf::FunctionSpec`]) and how native ones are written
+/// ([`udf::BatchFunction`]).
+pub use fuseline_runtime::udf;
+
 pub use error::{Error, Position, Result};
+pub use functions::{FunctionDefinition, FunctionLanguage};
 pub use progress::Progress;
 pub use query::{Query, StatementKind};
 pub use session::{Session, SessionBuilder};

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use crate::copy::CopyTarget;
 use crate::error::{Error, Result, is_about_data, panic_text, translate};
 use crate::files::diagnose;
+use crate::functions::CreateFunction;
 use crate::insert::Insertion;
 use crate::local_store::WriteLog;
 use crate::progress::{Progress, Snapshot};
@@ -66,6 +67,8 @@ pub(crate) enum Work {
     Insert(Arc<dyn ExecutionPlan>, PathBuf),
     /// Hand the plan to the session: DDL, SET, PREPARE.
     Statement(Box<LogicalPlan>),
+    /// Make a function: CREATE FUNCTION.
+    Function(Box<CreateFunction>),
     /// The result is here already.
     Rows(RecordBatch),
 }
@@ -179,6 +182,11 @@ impl Query {
                 let schema = Arc::new(Schema::empty());
                 self.session.run_statement(*plan, &self.sql, &self.running).await?;
                 let nothing = EmptyExec::new(Arc::clone(&schema));
+                Ok(nothing.execute(0, self.session.context().task_ctx())?)
+            }
+            Work::Function(create) => {
+                self.session.create_function(&create)?;
+                let nothing = EmptyExec::new(Arc::new(Schema::empty()));
                 Ok(nothing.execute(0, self.session.context().task_ctx())?)
             }
             Work::Rows(batch) => {

@@ -27,6 +27,7 @@ use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::{ExplainStatement, Statement};
+use fuseline_runtime::udf::planning::{planning, planning_async};
 use fuseline_runtime::{FuselineOptions, FusionMode};
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -35,6 +36,7 @@ use crate::copy::{self, CopyTarget};
 use crate::error::{Error, NO_TABLE, Result, panic_text, translate};
 use crate::files::FileCatalog;
 use crate::files::pattern::expand_home;
+use crate::functions::{Functions, parse_create_function};
 use crate::insert;
 use crate::local_store::{LocalStore, WriteLog};
 use crate::plan_cache::{Origin, PlanCache};
@@ -57,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) files: Arc<FileCatalog>,
     pub(crate) plans: PlanCache,
     pub(crate) writes: WriteLog,
+    pub(crate) functions: Functions,
     /// Held by the INSERT into files that is running.
     pub(crate) insert_turns: Arc<tokio::sync::Mutex<()>>,
 }
@@ -68,6 +71,7 @@ pub struct SessionBuilder {
     memory_limit: Option<usize>,
     temp_dir: Option<PathBuf>,
     settings: Vec<(String, String)>,
+    allow_create_function: bool,
 }
 
 impl SessionBuilder {
@@ -92,6 +96,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.temp_dir = Some(path.into());
+        self
+    }
+
+    /// Whether CREATE FUNCTION, which runs the code it is given, is allowed. Default: no.
+    #[must_use]
+    pub fn allow_create_function(mut self, allow: bool) -> Self {
+        self.allow_create_function = allow;
         self
     }
 
@@ -159,15 +170,19 @@ impl SessionBuilder {
         state.register_catalog_list(Arc::new(catalogs));
         let context = SessionContext::new_with_state(state);
         files.attach(context.state_weak_ref());
-        Ok(Session {
+        let functions = Functions { allow_create: self.allow_create_function, ..Functions::default() };
+        let session = Session {
             inner: Arc::new(Inner {
+                functions,
                 context,
                 files,
                 plans: PlanCache::default(),
                 writes,
                 insert_turns: Arc::default(),
             }),
-        })
+        };
+        session.register_errors_table();
+        Ok(session)
     }
 }
 
@@ -263,6 +278,10 @@ impl Session {
         let dialect = state.config_options().sql_parser.dialect;
         if let Some(query) = statement::explain_codegen(sql, dialect)? {
             return Box::pin(self.plan_codegen(sql, &query, state)).await;
+        }
+        if let Some(create) = parse_create_function(sql, dialect)? {
+            let work = Work::Function(Box::new(create));
+            return Ok(self.query(sql, StatementKind::Command, Arc::new(Schema::empty()), work, None));
         }
         self.plan_parsed(sql, &state, true).await
     }
@@ -474,7 +493,7 @@ fn kind_of(plan: &LogicalPlan) -> StatementKind {
 }
 
 pub(crate) fn optimize(logical: &LogicalPlan, state: &SessionState, sql: &str) -> Result<LogicalPlan> {
-    state.optimize(logical).map_err(|e| translate(&e, Some(sql)))
+    planning(|| state.optimize(logical)).map_err(|e| translate(&e, Some(sql)))
 }
 
 /// Plans an optimized logical plan.
@@ -484,7 +503,8 @@ pub(crate) async fn plan_physical(
     sql: &str,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let planner = state.query_planner();
-    Box::pin(planner.create_physical_plan(optimized, state)).await.map_err(|e| translate(&e, Some(sql)))
+    let plan = planning_async(Box::pin(planner.create_physical_plan(optimized, state)));
+    plan.await.map_err(|e| translate(&e, Some(sql)))
 }
 
 /// Sets one setting by name.

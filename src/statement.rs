@@ -13,19 +13,19 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use crate::error::{Error, Result, position, translate};
 
 /// Turns line and column of a token into byte offsets.
-struct Offsets<'a> {
+pub(crate) struct Offsets<'a> {
     text: &'a str,
     /// Byte offset at which each line starts.
     lines: Vec<usize>,
 }
 
 impl<'a> Offsets<'a> {
-    fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, lines }
     }
 
-    fn byte(&self, at: Location) -> usize {
+    pub(crate) fn byte(&self, at: Location) -> usize {
         let Some(&start) = self.lines.get((at.line as usize).saturating_sub(1)) else {
             return self.text.len();
         };
@@ -36,7 +36,7 @@ impl<'a> Offsets<'a> {
     }
 }
 
-fn tokens(text: &str, dialect: Dialect) -> Result<Vec<TokenWithSpan>> {
+pub(crate) fn tokens(text: &str, dialect: Dialect) -> Result<Vec<TokenWithSpan>> {
     let dialect = sql_dialect(dialect)?;
     Tokenizer::new(dialect.as_ref(), text).tokenize_with_location().map_err(|error| {
         let (line, column) = (error.location.line as usize, error.location.column as usize);
@@ -56,7 +56,7 @@ fn sql_dialect(dialect: Dialect) -> Result<Box<dyn datafusion::sql::sqlparser::d
     })
 }
 
-fn is_blank(token: &TokenWithSpan) -> bool {
+pub(crate) fn is_blank(token: &TokenWithSpan) -> bool {
     matches!(token.token, Token::Whitespace(_) | Token::EOF)
 }
 

@@ -10,3 +10,4 @@ mod side_by_side;
 mod sqlite_slt;
 mod suites;
 mod tpch;
+mod udf;

@@ -20,6 +20,7 @@ pub fn to_py(error: fuseline::Error) -> PyErr {
         E::Setting { .. } => SettingError::new_err(message),
         E::File { .. } => FileError::new_err(message),
         E::Execution { .. } | E::Internal { .. } => ExecutionError::new_err(message),
+        E::Function(_) => ExecutionError::new_err(message),
         E::Resources { .. } => ResourceError::new_err(message),
         E::Cancelled => Error::new_err(message),
     }

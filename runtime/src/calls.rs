@@ -69,7 +69,7 @@ fn on_all_rows(call: &Call, batch: &RecordBatch) -> Result<ArrayRef> {
 }
 
 /// Puts the k-th result on the k-th row where `under` is true and valid, null elsewhere.
-fn scatter(results: &ArrayRef, under: &BooleanArray) -> Result<ArrayRef> {
+pub fn scatter(results: &ArrayRef, under: &BooleanArray) -> Result<ArrayRef> {
     let mut rows = UInt32Builder::with_capacity(under.len());
     let mut next = 0;
     for i in 0..under.len() {

@@ -15,6 +15,7 @@ use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
 use crate::program::Program;
 use crate::source::{MemoryTable, MorselStream, range_share};
+use crate::udf::entries;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -322,6 +323,9 @@ impl DisplayAs for FusedExec {
                 {
                     write!(f, ", fetch={fetch}")?;
                 }
+                for (i, entry) in entries::describe(stage).iter().enumerate() {
+                    write!(f, "{}{entry}", if i == 0 { "; enters " } else { "; " })?;
+                }
                 for (i, note) in stage.notes.iter().enumerate() {
                     write!(f, "{}{note}", if i == 0 { "; called per batch: " } else { "; " })?;
                 }
@@ -393,7 +397,7 @@ impl ExecutionPlan for FusedExec {
         if partition >= self.partitions {
             return internal_err!("fused stage *({}) has no partition {partition}", self.id);
         }
-        let metrics = StageMetrics::new(&self.metrics, partition);
+        let metrics = StageMetrics::new(&self.metrics, partition, self.stage());
         if partition == 0 {
             metrics.compile_time.add_duration(self.program.planned_compile_time);
             metrics.ir_ops.add(self.program.ir_ops);

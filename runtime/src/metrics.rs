@@ -1,8 +1,12 @@
 //! What a fused stage counts while it runs; EXPLAIN ANALYZE prints it.
 
+use crate::udf::entries;
+use crate::udf::metrics::UdfMetrics;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time,
 };
+use fuseline_planner::stage::Stage;
+use std::sync::Arc;
 
 /// The metrics of one partition of a stage.
 #[derive(Clone, Debug)]
@@ -22,10 +26,12 @@ pub struct StageMetrics {
     pub compile_time: Time,
     /// Inside functions that are not generated code.
     pub call_time: Time,
+    /// Of each user-defined function.
+    pub udfs: Arc<[UdfMetrics]>,
 }
 
 impl StageMetrics {
-    pub fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> StageMetrics {
+    pub fn new(set: &ExecutionPlanMetricsSet, partition: usize, stage: &Stage) -> StageMetrics {
         StageMetrics {
             baseline: BaselineMetrics::new(set, partition),
             morsels: MetricBuilder::new(set).counter("morsels", partition),
@@ -35,6 +41,10 @@ impl StageMetrics {
             code_bytes: MetricBuilder::new(set).counter("code_bytes", partition),
             compile_time: MetricBuilder::new(set).subset_time("compile_time", partition),
             call_time: MetricBuilder::new(set).subset_time("call_time", partition),
+            udfs: entries::functions(stage)
+                .into_iter()
+                .map(|(id, name)| UdfMetrics::new(set, partition, id, &name))
+                .collect(),
         }
     }
 }

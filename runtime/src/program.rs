@@ -12,6 +12,9 @@ use crate::code_cache::CodeCache;
 use crate::config::FuselineOptions;
 use crate::errors::from_eval;
 use crate::metrics::StageMetrics;
+use crate::udf::Gate;
+use crate::udf::entries::gate_of;
+use crate::udf::metrics::scope;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -19,6 +22,7 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use fuseline_codegen::ir::{AggState, Emit, Loop, Sink};
 use fuseline_codegen::run::{Morsel, RunLoop};
 use fuseline_planner::stage::{Segment, Stage, StageSink};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -46,6 +50,8 @@ struct SegmentCode {
     /// `None` where the loop only reorders columns.
     declared: Option<Arc<dyn RunLoop>>,
     no_nulls: OnceLock<Result<Arc<dyn RunLoop>, String>>,
+    /// What the k-th call has to enter.
+    gates: Vec<Option<&'static dyn Gate>>,
     /// The batch that the k-th call sees has the first `loop columns + k` columns.
     call_schemas: Vec<SchemaRef>,
     output: SchemaRef,
@@ -78,6 +84,7 @@ impl Program {
             segments.push(SegmentCode {
                 declared,
                 no_nulls: OnceLock::new(),
+                gates: segment.calls.iter().map(|c| gate_of(&c.expr)).collect(),
                 call_schemas: call_schemas(segment),
                 output: Arc::clone(output),
             });
@@ -164,10 +171,13 @@ impl Program {
                 (columns, out.rows)
             }
         };
-        for (call, schema) in segment.calls.iter().zip(&code.call_schemas) {
+        if !segment.calls.is_empty() {
             let _timer = metrics.call_time.timer();
-            let seen = with_rows(schema, columns.clone(), rows)?;
-            columns.push(run_call(call, &seen)?);
+            if metrics.udfs.is_empty() {
+                run_calls(segment, code, 0..segment.calls.len(), &mut columns, rows)?;
+            } else {
+                scope(&metrics.udfs, || gated_calls(segment, code, &mut columns, rows, metrics))?;
+            }
         }
         Ok(MorselOutput::Batch(with_rows(&code.output, columns, rows)?))
     }
@@ -223,6 +233,55 @@ impl Program {
 /// Which inputs may hold nulls, as the schema has it.
 pub fn declared_nulls(loop_: &Loop) -> Vec<bool> {
     loop_.inputs.iter().map(|i| i.nullable).collect()
+}
+
+/// Runs some calls of a segment, each appending its column.
+fn run_calls(
+    segment: &Segment,
+    code: &SegmentCode,
+    which: Range<usize>,
+    columns: &mut Vec<ArrayRef>,
+    rows: usize,
+) -> Result<()> {
+    for k in which {
+        let (Some(call), Some(schema)) = (segment.calls.get(k), code.call_schemas.get(k)) else {
+            return internal_err!("a segment has no call {k}");
+        };
+        let seen = with_rows(schema, columns.clone(), rows)?;
+        columns.push(run_call(call, &seen)?);
+    }
+    Ok(())
+}
+
+/// Runs all calls of a segment; neighbours with the same gate inside one entry.
+fn gated_calls(
+    segment: &Segment,
+    code: &SegmentCode,
+    columns: &mut Vec<ArrayRef>,
+    rows: usize,
+    metrics: &StageMetrics,
+) -> Result<()> {
+    let same = |a: &Option<&'static dyn Gate>, b: &Option<&'static dyn Gate>| match (a, b) {
+        (Some(a), Some(b)) => std::ptr::addr_eq(*a, *b),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let mut next = 0;
+    for group in code.gates.chunk_by(same) {
+        let which = next..next + group.len();
+        next = which.end;
+        let Some(Some(gate)) = group.first().filter(|_| rows > 0) else {
+            run_calls(segment, code, which, columns, rows)?;
+            continue;
+        };
+        let mut outcome = Ok(());
+        let waited = gate.enter(&mut || outcome = run_calls(segment, code, which.clone(), columns, rows));
+        if let Some(first) = metrics.udfs.first() {
+            first.wait_time.add_duration(waited);
+        }
+        outcome?;
+    }
+    Ok(())
 }
 
 /// Whether a loop is a mere choice of columns, for which no code is needed.

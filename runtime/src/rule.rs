@@ -9,6 +9,8 @@ use crate::fused_exec::FusedExec;
 use crate::not_fused::NotFusedExec;
 use crate::program::Program;
 use crate::source::MemoryTable;
+use crate::udf::entries::stage_calls_udf;
+use crate::udf::lazy::{lazy_operator, lazy_plan};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -49,7 +51,7 @@ impl PhysicalOptimizerRule for FuseRule {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let options = FuselineOptions::of(config);
         match options.fusion {
-            FusionMode::Off => Ok(plan),
+            FusionMode::Off => lazy_plan(plan),
             FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan, true),
             FusionMode::Require => {
                 let plan = Rewrite::new(options).node(plan, true)?;
@@ -97,7 +99,7 @@ impl Rewrite {
         let is_final = is_final && hands_on(plan.as_ref());
         let children: Vec<Arc<dyn ExecutionPlan>> =
             plan.children().into_iter().cloned().map(|c| self.node(c, is_final)).collect::<Result<_>>()?;
-        let plan = replace_children_if_necessary(plan, children)?;
+        let plan = lazy_operator(replace_children_if_necessary(plan, children)?)?;
         Ok(match reason {
             Some(reason) if is_worth_a_note(plan.as_ref()) => Arc::new(NotFusedExec::new(plan, reason)),
             Some(_) | None => plan,
@@ -116,6 +118,8 @@ impl Rewrite {
         if self.options.fusion == FusionMode::On
             && let Some(rows) = exact_rows(&planned)
             && rows < self.options.min_rows
+            // A stage enters a function once per batch and says so in EXPLAIN: that always pays.
+            && !stage_calls_udf(&planned.stage)
         {
             let why =
                 format!("its input has only {rows} rows (fuseline.min_rows = {})", self.options.min_rows);

@@ -14,6 +14,7 @@ use datafusion::common::diagnostic::Diagnostic;
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use fuseline_runtime::udf::UdfError;
 use object_store::Error as StoreError;
 
 use super::{Error, Position, position};
@@ -158,6 +159,8 @@ pub(crate) fn root_io_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&
 fn translate_external(error: &(dyn StdError + Send + Sync + 'static), sql: Option<&str>) -> Error {
     if let Some(error) = error.downcast_ref::<Error>() {
         error.clone()
+    } else if let Some(error) = error.downcast_ref::<UdfError>() {
+        Error::Function(Box::new(error.clone()))
     } else if let Some(error) = error.downcast_ref::<DataFusionError>() {
         translate(error, sql)
     } else if let Some(error) = error.downcast_ref::<ArrowError>() {

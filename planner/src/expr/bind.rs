@@ -56,9 +56,10 @@ impl StageBuilder {
         let same = |c: &PendingCall| {
             !c.volatile
                 && !volatile
-                && c.under == call.under
+                // Its result is there on all rows that this one would see.
+                && (c.under.is_none() || c.under == call.under)
                 && c.args == call.args
-                && c.filters_before == call.filters_before
+                && c.filters_before <= call.filters_before
                 && c.expr.eq(&call.expr)
         };
         if let Some(k) = self.calls.iter().position(same) {

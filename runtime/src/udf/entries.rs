@@ -1,0 +1,81 @@
+//! Which user-defined functions an expression enters: for EXPLAIN, metrics and gates.
+
+use crate::udf::boundary::BoundaryUdf;
+use crate::udf::function::Gate;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::ScalarFunctionExpr;
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
+use datafusion::physical_plan::PhysicalExpr;
+use fuseline_planner::stage::Stage;
+use std::sync::Arc;
+
+/// The user-defined function that an expression calls itself.
+pub fn boundary_of(expr: &Arc<dyn PhysicalExpr>) -> Option<&BoundaryUdf> {
+    expr.downcast_ref::<ScalarFunctionExpr>()?.fun().inner().downcast_ref::<BoundaryUdf>()
+}
+
+/// Visits each call of a user-defined function in an expression.
+pub fn for_each_boundary(
+    expr: &Arc<dyn PhysicalExpr>,
+    mut visit: impl FnMut(&Arc<dyn PhysicalExpr>, &BoundaryUdf),
+) {
+    // The visitor itself never errs.
+    let _ = expr.apply(|e| {
+        if let Some(udf) = boundary_of(e) {
+            visit(e, udf);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+}
+
+/// Whether an expression calls a user-defined function.
+pub fn calls_udf(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let mut found = false;
+    for_each_boundary(expr, |_, _| found = true);
+    found
+}
+
+/// Whether a stage calls a user-defined function.
+pub fn stage_calls_udf(stage: &Stage) -> bool {
+    stage.segments.iter().flat_map(|s| &s.calls).any(|c| calls_udf(&c.expr))
+}
+
+/// What has to be entered for an expression.
+pub fn gate_of(expr: &Arc<dyn PhysicalExpr>) -> Option<&'static dyn Gate> {
+    let mut gate = None;
+    for_each_boundary(expr, |_, udf| gate = gate.or(udf.function().gate()));
+    gate
+}
+
+/// The functions of a stage, each once: id and name.
+pub fn functions(stage: &Stage) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for call in stage.segments.iter().flat_map(|s| &s.calls) {
+        for_each_boundary(&call.expr, |_, udf| {
+            if found.iter().all(|(id, _)| *id != udf.id()) {
+                found.push((udf.id(), udf.spec().name.clone()));
+            }
+        });
+    }
+    found
+}
+
+/// A line for each entry of a stage: "f: scalar, in_process, columns [x, y]".
+pub fn describe(stage: &Stage) -> Vec<String> {
+    let mut lines = Vec::new();
+    for call in stage.segments.iter().flat_map(|s| &s.calls) {
+        for_each_boundary(&call.expr, |e, udf| {
+            let spec = udf.spec();
+            let columns: Vec<String> =
+                e.children().into_iter().map(|c| fmt_sql(c.as_ref()).to_string()).collect();
+            lines.push(format!(
+                "{}: {}, {}, columns [{}]",
+                spec.name,
+                spec.kind,
+                spec.isolation,
+                columns.join(", ")
+            ));
+        });
+    }
+    lines
+}
