@@ -1,5 +1,8 @@
 //! The settings that planning depends on.
 
+use datafusion::physical_plan::PhysicalExpr;
+use std::sync::Arc;
+
 /// `fuseline.fusion`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum FusionMode {
@@ -24,4 +27,7 @@ pub struct PlanOptions {
     /// reaches the user as it is (through limits, exchanges without keys, unions). Only then may
     /// floats in the output come from kernels within 1 ulp of libm.
     pub output_is_final: bool,
+    /// Whether a call's expression enters user code, for which a stage pays also where nothing else
+    /// is computed.
+    pub is_boundary: Option<fn(&Arc<dyn PhysicalExpr>) -> bool>,
 }

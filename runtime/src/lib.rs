@@ -16,6 +16,8 @@ pub mod memory;
 pub mod metrics;
 pub mod not_fused;
 pub mod program;
+#[cfg(feature = "python")]
+pub mod python;
 pub mod rule;
 pub mod source;
 pub mod udf;

@@ -9,7 +9,7 @@ use crate::fused_exec::FusedExec;
 use crate::not_fused::NotFusedExec;
 use crate::program::Program;
 use crate::source::MemoryTable;
-use crate::udf::entries::stage_calls_udf;
+use crate::udf::entries::{calls_udf, stage_calls_udf};
 use crate::udf::lazy::{lazy_operator, lazy_plan};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
@@ -87,6 +87,7 @@ impl Rewrite {
             mode: self.options.fusion,
             exact_libm: self.options.exact_libm,
             output_is_final: is_final,
+            is_boundary: Some(calls_udf),
         };
         let reason = match plan_stage(&plan, &options) {
             Some(Support::Supported(planned)) => match self.fuse(&plan, planned)? {

@@ -234,6 +234,7 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
         s.loop_.has_filter()
             || matches!(s.loop_.sink, Sink::Aggregate(_))
             || s.loop_.values.iter().any(|v| !matches!(v.op, Op::Input(_) | Op::Const(_)))
+            || options.is_boundary.is_some_and(|is| s.calls.iter().any(|c| is(&c.expr)))
     });
     let partitions = if run.aggregates.is_some() { 1 } else { run.partitions.unwrap_or(child_partitions) };
     Ok(PlannedStage {
