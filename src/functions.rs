@@ -125,6 +125,15 @@ impl Session {
         self.inner.functions.languages.lock().insert(name.to_ascii_lowercase(), language);
     }
 
+    /// The language, in lower case, of a CREATE FUNCTION statement; `None` for every other statement.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] for one that is written wrong.
+    pub fn function_language(&self, sql: &str) -> Result<Option<String>> {
+        let dialect = self.context().state_ref().read().config_options().sql_parser.dialect;
+        Ok(parse_create_function(sql, dialect)?.map(|create| create.language))
+    }
+
     /// The type that SQL knows by this name, such as `DOUBLE` or `BIGINT[]`. Text and bytes have
     /// their plain encodings.
     ///
@@ -163,8 +172,12 @@ impl Session {
         }
         let language = functions.languages.lock().get(&create.language).cloned();
         let Some(language) = language else {
+            let hint = match create.language.as_str() {
+                "python" => "; the Python package has it: pip install fuseline, then python -m fuseline",
+                _ => "",
+            };
             return Err(Error::Unsupported {
-                message: format!("functions in the language '{}' in this program", create.language),
+                message: format!("functions in the language '{}' in this program{hint}", create.language),
             });
         };
         let mut params = Vec::with_capacity(create.params.len());

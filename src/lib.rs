@@ -28,6 +28,8 @@ mod insert;
 mod local_store;
 mod plan_cache;
 mod progress;
+#[cfg(feature = "python")]
+pub mod python;
 mod query;
 mod session;
 mod statement;

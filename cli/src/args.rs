@@ -54,6 +54,11 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub max_rows: Option<usize>,
 
+    /// Make the functions of this Python file (those with @fuseline.udf) usable in SQL (may be given
+    /// several times)
+    #[arg(long = "udf", value_name = "FILE.py")]
+    pub udfs: Vec<PathBuf>,
+
     /// Print the time that each statement took, on standard error
     #[arg(long)]
     pub timing: bool,

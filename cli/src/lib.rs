@@ -12,6 +12,7 @@ mod complete;
 mod error;
 mod output;
 mod progress;
+mod python;
 mod repl;
 mod runner;
 mod script;
@@ -29,10 +30,26 @@ use crate::runner::Runner;
 
 pub use crate::args::parse_size;
 pub use crate::error::CliError;
+pub use crate::python::PythonSupport;
 
 /// Runs the command line `args`, the program's name first, and returns the exit code: 0, 1 for a
 /// query error, 2 for wrong usage, 130 after Ctrl-C. Never panics and never calls `exit`.
+///
+/// Where SQL needs Python, `python -m fuseline` of the active environment takes over.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    start(args.into_iter().collect(), None)
+}
+
+/// As [`main`], inside a Python interpreter.
+pub fn main_with_python(
+    args: impl IntoIterator<Item = OsString>,
+    python: &(dyn PythonSupport + Sync),
+) -> i32 {
+    start(args.into_iter().collect(), Some(python))
+}
+
+fn start(args: Vec<OsString>, python: Option<&(dyn PythonSupport + Sync)>) -> i32 {
+    let rest: Vec<OsString> = args.iter().skip(1).cloned().collect();
     let (options, sources) = match args::parse(args) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -46,8 +63,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|_| {}));
     }
-    match run(&options, sources) {
-        Ok(()) => 0,
+    match run(&options, sources, &rest, python) {
+        Ok(code) => code,
         Err(error) => {
             report(&error);
             error.exit_code()
@@ -78,7 +95,12 @@ fn report(error: &CliError) {
     }
 }
 
-fn run(options: &Options, mut sources: Vec<Source>) -> Result<(), CliError> {
+fn run(
+    options: &Options,
+    mut sources: Vec<Source>,
+    args: &[OsString],
+    python: Option<&(dyn PythonSupport + Sync)>,
+) -> Result<i32, CliError> {
     let shell = sources.is_empty() && io::stdin().is_terminal() && options.output.is_none();
     if shell && !io::stdout().is_terminal() {
         return Err(CliError::Usage("no SQL was given (see fuseline --help)".to_string()));
@@ -102,14 +124,34 @@ fn run(options: &Options, mut sources: Vec<Source>) -> Result<(), CliError> {
         )));
     }
     let session = session(options)?;
+    let mut scripts = Vec::new();
+    match python {
+        Some(python) => python.prepare(&session, &options.udfs).map_err(CliError::Query)?,
+        None if !options.udfs.is_empty() => return python::take_over(args, None),
+        None => {}
+    }
+    if !shell {
+        for source in &sources {
+            scripts.push(script::statements(&session, source)?);
+        }
+        let needs_python = |s: &script::Statement| {
+            session.function_language(&s.sql).is_ok_and(|language| language.as_deref() == Some("python"))
+        };
+        if python.is_none() && scripts.iter().flatten().any(needs_python) {
+            let from_stdin = sources.iter().position(|s| *s == Source::Stdin);
+            let typed = from_stdin.and_then(|i| scripts.get(i)).map(|s| script::joined(s));
+            return python::take_over(args, typed);
+        }
+    }
     let mut runner = Runner::new(session, options)?;
-    let result = if shell { repl::run(&mut runner) } else { run_sources(&mut runner, options, &sources) };
+    let result = if shell { repl::run(&mut runner) } else { run_scripts(&mut runner, options, &scripts) };
     runner.shut_down();
-    result
+    result.map(|()| 0)
 }
 
 fn session(options: &Options) -> Result<Session, CliError> {
-    let mut builder = Session::builder();
+    // Whoever types SQL here can run programs anyhow.
+    let mut builder = Session::builder().allow_create_function(true);
     if let Some(threads) = options.threads {
         builder = builder.threads(usize::from(threads));
     }
@@ -123,15 +165,17 @@ fn session(options: &Options) -> Result<Session, CliError> {
     builder.build().map_err(|e| CliError::Usage(e.to_string()))
 }
 
-fn run_sources(runner: &mut Runner, options: &Options, sources: &[Source]) -> Result<(), CliError> {
+fn run_scripts(
+    runner: &mut Runner,
+    options: &Options,
+    scripts: &[Vec<script::Statement>],
+) -> Result<(), CliError> {
     let mut destination = match &options.output {
         Some(path) => Destination::file(path)?,
         None => Destination::stdout(),
     };
-    for source in sources {
-        for statement in script::statements(runner.session(), source)? {
-            destination = runner.run(&statement.sql, destination).map_err(|error| statement.place(error))?;
-        }
+    for statement in scripts.iter().flatten() {
+        destination = runner.run(&statement.sql, destination).map_err(|error| statement.place(error))?;
     }
     destination.commit()
 }

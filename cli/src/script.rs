@@ -73,6 +73,11 @@ pub fn statements(session: &Session, source: &Source) -> Result<Vec<Statement>, 
     Ok(found)
 }
 
+/// The statements as one script again.
+pub fn joined(statements: &[Statement]) -> String {
+    statements.iter().map(|s| s.sql.trim_start().to_owned() + ";\n").collect()
+}
+
 fn decode(bytes: Vec<u8>, name: &str) -> Result<String, CliError> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)),

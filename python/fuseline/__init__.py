@@ -17,7 +17,10 @@ from fuseline._fuseline import (
     Result,
     SettingError,
     SqlError,
+    UdfError,
 )
+from fuseline import _udf
+from fuseline._udf import udf
 
 __all__ = [
     "Connection",
@@ -28,16 +31,29 @@ __all__ = [
     "Result",
     "SettingError",
     "SqlError",
+    "UdfError",
     "connect",
+    "udf",
 ]
 
 
-def connect(*, threads=None, memory_limit=None, temp_dir=None, **settings):
+# Connection is the engine's class; what concerns functions in Python is written in Python.
+Connection.udf = _udf.connection_udf
+Connection.register_udf = _udf.register_udf
+Connection.create_function = _udf.create_function
+Connection.remove_function = _udf.remove_function
+
+
+def connect(
+    *, threads=None, memory_limit=None, temp_dir=None, allow_create_function=False, **settings
+):
     """Opens a connection: a session with its own tables, settings and threads.
 
     threads: number of threads; one per core without it.
     memory_limit: what queries may use, in bytes or as a text such as "2GiB".
     temp_dir: the folder for data that does not fit in memory.
+    allow_create_function: whether SQL may define functions in Python with CREATE FUNCTION, which
+        runs whatever code the SQL holds.
     settings: options of the session. A name without a dot belongs to fuseline, so
         `fusion="force"` sets `fuseline.fusion`; others are given as
         `**{"datafusion.execution.batch_size": 4096}`.
@@ -49,7 +65,11 @@ def connect(*, threads=None, memory_limit=None, temp_dir=None, **settings):
         for name, value in settings.items()
     ]
     return Connection(
-        threads=threads, memory_limit=memory_limit, temp_dir=temp_dir, settings=pairs
+        threads=threads,
+        memory_limit=memory_limit,
+        temp_dir=temp_dir,
+        allow_create_function=allow_create_function,
+        settings=pairs,
     )
 
 

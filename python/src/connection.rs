@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use crate::error::{Error, SettingError, to_py};
 use crate::import::import_table;
 use crate::result::Result;
+use crate::udf::PythonLanguage;
 use crate::wait::Threads;
 
 /// A session with its tables, settings and threads.
@@ -29,17 +30,20 @@ struct Open {
 #[pymethods]
 impl Connection {
     #[new]
-    #[pyo3(signature = (*, threads=None, memory_limit=None, temp_dir=None, settings=Vec::new()))]
+    #[pyo3(signature = (
+        *, threads=None, memory_limit=None, temp_dir=None, allow_create_function=false, settings=Vec::new()
+    ))]
     fn new(
         threads: Option<usize>,
         memory_limit: Option<Bound<'_, PyAny>>,
         temp_dir: Option<PathBuf>,
+        allow_create_function: bool,
         settings: Vec<(String, String)>,
     ) -> PyResult<Connection> {
         if threads == Some(0) {
             return Err(SettingError::new_err("threads must be at least 1"));
         }
-        let mut builder = Session::builder();
+        let mut builder = Session::builder().allow_create_function(allow_create_function);
         if let Some(threads) = threads {
             builder = builder.threads(threads);
         }
@@ -53,6 +57,7 @@ impl Connection {
             builder = builder.set(key, value);
         }
         let session = builder.build().map_err(to_py)?;
+        session.register_language("python", Arc::new(PythonLanguage));
         let threads = Threads::start(threads)?;
         Ok(Connection { state: Mutex::new(Some(Open { session, threads })) })
     }
@@ -109,6 +114,11 @@ fn size(limit: &Bound<'_, PyAny>) -> PyResult<usize> {
 }
 
 impl Connection {
+    /// Its session.
+    pub fn session(&self) -> PyResult<Session> {
+        Ok(self.open()?.session)
+    }
+
     fn open(&self) -> PyResult<Open> {
         self.state.lock().clone().ok_or_else(|| Error::new_err("the connection is closed"))
     }

@@ -11,6 +11,7 @@ mod export;
 mod import;
 mod result;
 mod rows;
+mod udf;
 mod wait;
 
 use std::ffi::OsString;
@@ -24,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs the `fuseline` command line, the program's name first, and returns its exit code.
 #[pyfunction]
 fn command_line(py: Python<'_>, args: Vec<OsString>) -> i32 {
-    py.detach(|| fuseline_cli::main(args))
+    py.detach(|| fuseline_cli::main_with_python(args, &udf::CommandLine))
 }
 
 #[pymodule]
@@ -34,9 +35,11 @@ mod _fuseline {
     #[pymodule_export]
     use super::connection::Connection;
     #[pymodule_export]
-    use super::error::{Error, ExecutionError, FileError, ResourceError, SettingError, SqlError};
+    use super::error::{Error, ExecutionError, FileError, ResourceError, SettingError, SqlError, UdfError};
     #[pymodule_export]
     use super::result::Result;
+    #[pymodule_export]
+    use super::udf::{drop_function, register_function};
 
     /// The version of the package.
     #[pymodule_export]
