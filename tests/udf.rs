@@ -154,10 +154,10 @@ async fn an_immutable_call_runs_once_and_a_volatile_one_once_per_row_and_place()
         for (sql, calls) in [
             ("SELECT v(x) FROM t", 1800),
             ("SELECT v(x) AS a, v(x) AS b FROM t", 3600),
-            ("SELECT v(x) FROM t WHERE k = 1", 450),
+            ("SELECT v(x) FROM t WHERE k = 1", 400),
             ("SELECT y, y + 1, y * 2 FROM (SELECT v(x) AS y FROM t)", 1800),
             ("SELECT y FROM (SELECT v(x) AS y FROM t) WHERE y > 100", 1800),
-            ("SELECT count(*) FROM t WHERE k = 1 AND v(x) >= 0", 450),
+            ("SELECT count(*) FROM t WHERE k = 1 AND v(x) >= 0", 400),
         ] {
             column(&session, sql).await;
             assert_eq!(v.seen().len(), calls, "{sql} with fusion = {fusion}");
