@@ -2,11 +2,12 @@
 //!
 //! [`PythonFunction`] is a [`BatchFunction`] around a Python callable of one of four kinds:
 //! [`scalar`], [`numpy`], [`pandas`], and pyarrow arrays ([`pyarrow`]). [`gate`] enters Python,
-//! [`to_python`] and [`from_python`] convert values, [`memory`] shares buffers, [`exception`] carries
+//! [`to_python`] and [`from_python`] convert values, [`memory`] shares buffers, [`allocator`] lends NumPy ours, [`exception`] carries
 //! exceptions through the engine. Worker processes run the same code on the columns they are sent.
 //!
 //! pyarrow, NumPy and pandas are imported when a function first needs them.
 
+mod allocator;
 pub mod exception;
 pub mod from_python;
 pub mod gate;

@@ -4,6 +4,7 @@
 //! and Date32 are converted; all other types are arrays of objects. With `null_handling = 'call'` a
 //! column with NULLs is a masked array, or an array of objects with None.
 
+use crate::python::allocator::with_our_allocator;
 use crate::python::from_python::from_list;
 use crate::python::helper::helper;
 use crate::python::memory::{ArrowMemory, borrow, is_ours};
@@ -181,7 +182,7 @@ pub fn call(
         Err(error) => return Ok(Err(crate::python::exception::fault(py, error))),
     };
     batch.spent_converting(started.elapsed());
-    let result = function.call1(args)?;
+    let result = with_our_allocator(py, || function.call1(args))?;
     let started = std::time::Instant::now();
     let array = from_numpy(result, returns, batch.rows());
     batch.spent_converting(started.elapsed());

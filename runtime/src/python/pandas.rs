@@ -3,6 +3,7 @@
 //! Numbers and times are Series over Arrow's memory, as for NumPy; other types, and columns with
 //! NULLs, are Series of objects, with None for NULL. So NaN stays NaN, and None is NULL.
 
+use crate::python::allocator::with_our_allocator;
 use crate::python::helper::helper;
 use crate::python::numpy::{column, from_numpy, to_numpy};
 use crate::python::to_python::to_list;
@@ -57,7 +58,7 @@ pub fn call(
         Err(error) => return Ok(Err(crate::python::exception::fault(py, error))),
     };
     batch.spent_converting(started.elapsed());
-    let result = function.call1(args)?;
+    let result = with_our_allocator(py, || function.call1(args))?;
     let started = std::time::Instant::now();
     let array = from_series(&result, returns, batch.rows());
     batch.spent_converting(started.elapsed());
