@@ -16,6 +16,9 @@ export FUSELINE_SUITES ?= $(CURDIR)/../shared/suites
 # Virtual environments, wheels and the demo's data: what is not cargo's.
 BUILD := $(CARGO_TARGET_DIR)/fuseline-build
 MATURIN := maturin>=1.9,<2
+# What the Python tests run with; pyarrow's later versions need a later NumPy.
+OLDEST := numpy==1.24.* pandas==2.0.* pyarrow==15.*
+NEWEST := numpy pandas polars
 # Later versions of a peer may change what is measured.
 PEERS := duckdb polars datafusion pyarrow numpy
 
@@ -47,13 +50,19 @@ test-fmt:
 test-rust:
 	cargo test --release --locked --no-fail-fast --workspace --exclude fuseline-python
 
-# One wheel (abi3) serves both ends of the range. `-P` keeps the source folder python/fuseline, which
-# has no extension module, off the path.
+# One wheel (abi3) serves both ends of the range: the oldest Python with the oldest NumPy and pandas
+# that we support, the newest with the newest of each. `-P` keeps the source folder python/fuseline,
+# which has no extension module, off the path.
 test-python: wheel
 	tools/pythons | while read -r python; do \
-	    venv=$(BUILD)/test-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    venv=$(BUILD)/test-$$version; \
+	    case $$version in \
+	        3.11) packages="$(OLDEST)";; \
+	        *) packages="--upgrade $(NEWEST)";; \
+	    esac; \
 	    [ -x $$venv/bin/pip ] || $$python -m venv $$venv; \
-	    $$venv/bin/pip install -q --disable-pip-version-check pytest pyarrow numpy tzdata; \
+	    $$venv/bin/pip install -q --disable-pip-version-check pytest pyarrow tzdata cloudpickle $$packages; \
 	    $$venv/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
 	        $(BUILD)/wheels/*.whl; \
 	    echo "pytest under $$($$venv/bin/python --version)"; \

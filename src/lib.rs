@@ -24,9 +24,14 @@ mod copy;
 mod error;
 mod files;
 mod functions;
+mod in_order;
+mod inputs;
 mod insert;
 mod local_store;
+mod parameters;
+mod partitions;
 mod plan_cache;
+mod profile;
 mod progress;
 #[cfg(feature = "python")]
 pub mod python;
@@ -48,6 +53,9 @@ pub use fuseline_runtime::udf;
 
 pub use error::{Error, Position, Result};
 pub use functions::{FunctionDefinition, FunctionLanguage};
+pub use inputs::Inputs;
+pub use partitions::Partition;
+pub use profile::{Metric, OperatorProfile, Profile};
 pub use progress::Progress;
 pub use query::{Query, StatementKind};
 pub use session::{Session, SessionBuilder};

@@ -4,6 +4,10 @@
 //! [`Query::stream`] or [`Query::collect`]. A physical plan carries the state of one execution, so a
 //! second run of the same `Query` starts again from the SQL text (out of the plan cache, mostly).
 //!
+//! Four ways to run it differ in how the partitions of the plan come together: [`Query::stream`] gives
+//! batches as they come, [`Query::stream_in_order`] partition by partition, [`Query::partitions`] gives
+//! each partition as a stream, [`Query::profile`] none of them but their figures.
+//!
 //! Streams made here translate every error into one [`Error`], look up the file and line to blame for
 //! broken data, and turn a panic below them into [`Error::Internal`]. Dropping a stream cancels the
 //! query; dropping the stream of a COPY removes what it has written.
@@ -12,6 +16,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
@@ -28,8 +33,12 @@ use crate::copy::CopyTarget;
 use crate::error::{Error, Result, is_about_data, panic_text, translate};
 use crate::files::diagnose;
 use crate::functions::CreateFunction;
+use crate::in_order;
+use crate::inputs::Inputs;
 use crate::insert::Insertion;
 use crate::local_store::WriteLog;
+use crate::partitions::{self, Partition};
+use crate::profile::{OperatorProfile, Profile};
 use crate::progress::{Progress, Snapshot};
 use crate::session::Session;
 
@@ -48,6 +57,8 @@ pub enum StatementKind {
 pub struct Query {
     pub(crate) session: Session,
     pub(crate) sql: Arc<str>,
+    /// Values and tables that came with the text.
+    pub(crate) inputs: Inputs,
     pub(crate) kind: StatementKind,
     pub(crate) schema: SchemaRef,
     pub(crate) work: Mutex<Option<Work>>,
@@ -127,20 +138,85 @@ impl Query {
     /// # Errors
     /// Whatever keeps the statement from starting.
     pub async fn stream(&self) -> Result<SendableRecordBatchStream> {
+        let work = self.take_work().await?;
+        self.run(work, Delivery::AsItComes).await
+    }
+
+    /// As [`Query::stream`], with the plan's partitions one after the other: the rows of a table or
+    /// file come in the order in which they lie there, while later ones are computed already. At most
+    /// about `buffer` bytes wait for their turn; then the later partitions pause. Plans whose
+    /// partitions share a producer give their batches as they come.
+    ///
+    /// # Errors
+    /// As [`Query::stream`].
+    pub async fn stream_in_order(&self, buffer: usize) -> Result<SendableRecordBatchStream> {
+        let work = self.take_work().await?;
+        self.run(work, Delivery::InOrder { buffer }).await
+    }
+
+    /// Runs the statement as several streams, to be polled by several tasks at once. The result is the
+    /// rows of the first, then those of the second, and so on. A command gives one.
+    ///
+    /// # Errors
+    /// As [`Query::stream`].
+    pub async fn partitions(&self) -> Result<Vec<Partition>> {
+        let plan = match self.take_work().await? {
+            Work::Plan(plan) => plan,
+            other @ (Work::Copy(..)
+            | Work::Insert(..)
+            | Work::Statement(_)
+            | Work::Function(_)
+            | Work::Rows(_)) => {
+                let batches = self.run(other, Delivery::AsItComes).await?;
+                return Ok(vec![Partition { rows: None, batches }]);
+            }
+        };
+        *self.running.lock() = Some(RunningPlan::new(&plan));
+        let context = self.session.context().task_ctx();
+        let wanted = context.session_config().target_partitions();
+        let started = self.guarded(|| partitions::execute(&plan, &context, wanted))?;
+        Ok(started
+            .into_iter()
+            .map(|Partition { rows, batches }| {
+                let schema = plan.schema();
+                let running = Running { batches, plan: Arc::clone(&plan), sql: Arc::clone(&self.sql) };
+                Partition { rows, batches: boxed(schema, running.into_stream()) }
+            })
+            .collect())
+    }
+
+    /// Plans the query anew, runs it to its end, drops its rows and says what that cost.
+    ///
+    /// # Errors
+    /// As [`Query::stream`]; [`Error::Plan`] for a statement that is not a query.
+    pub async fn profile(&self) -> Result<Profile> {
+        if self.kind != StatementKind::Query {
+            return Err(Error::plan("only a query can be profiled"));
+        }
+        let begin = Instant::now();
+        let again = Box::pin(self.session.sql_with(&self.sql, &self.inputs)).await?;
+        let planning = begin.elapsed();
+        let plan = again.plan()?;
+        let begin = Instant::now();
+        let mut batches = again.stream().await?;
+        let mut rows = 0;
+        while let Some(batch) = batches.next().await {
+            rows += batch?.num_rows() as u64;
+        }
+        Ok(Profile { planning, running: begin.elapsed(), rows, plan: OperatorProfile::of(&plan) })
+    }
+
+    /// What is to be run: the plan that was made, or for a second run a new one.
+    async fn take_work(&self) -> Result<Work> {
         let first = !self.started.swap(true, Ordering::SeqCst);
         let work = if first { self.work.lock().take() } else { None };
-        match work {
-            Some(work) => self.run(work).await,
-            None => {
-                let again = Box::pin(self.session.sql(&self.sql)).await?;
-                again.started.store(true, Ordering::SeqCst);
-                let work = again.work.lock().take();
-                match work {
-                    Some(work) => self.run(work).await,
-                    None => Err(Error::Internal { message: "a planned statement has nothing to do".into() }),
-                }
-            }
+        if let Some(work) = work {
+            return Ok(work);
         }
+        let again = Box::pin(self.session.sql_with(&self.sql, &self.inputs)).await?;
+        again.started.store(true, Ordering::SeqCst);
+        let work = again.work.lock().take();
+        work.ok_or_else(|| Error::Internal { message: "a planned statement has nothing to do".into() })
     }
 
     /// Runs the statement and gives its whole result.
@@ -156,16 +232,16 @@ impl Query {
         Ok(batches)
     }
 
-    async fn run(&self, work: Work) -> Result<SendableRecordBatchStream> {
+    async fn run(&self, work: Work, delivery: Delivery) -> Result<SendableRecordBatchStream> {
         match work {
             Work::Plan(plan) => {
-                let running = self.start(plan)?;
+                let running = self.start(plan, delivery)?;
                 let schema = running.plan.schema();
                 Ok(boxed(schema, running.into_stream()))
             }
             Work::Copy(plan, mut target) => {
                 target.begin()?;
-                let running = self.start(plan)?;
+                let running = self.start(plan, Delivery::AsItComes)?;
                 let schema = running.plan.schema();
                 let target = Target::Copy(target, self.session.inner.writes.clone());
                 Ok(boxed(schema, write_stream(running, target)))
@@ -174,7 +250,7 @@ impl Query {
                 let inner = &self.session.inner;
                 let turns = Arc::clone(&inner.insert_turns);
                 let insertion = Insertion::begin(folder, inner.writes.clone(), turns).await;
-                let running = self.start(plan)?;
+                let running = self.start(plan, Delivery::AsItComes)?;
                 let schema = running.plan.schema();
                 Ok(boxed(schema, write_stream(running, Target::Insert(insertion))))
             }
@@ -196,17 +272,31 @@ impl Query {
         }
     }
 
-    fn start(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Running> {
+    fn start(&self, plan: Arc<dyn ExecutionPlan>, delivery: Delivery) -> Result<Running> {
         *self.running.lock() = Some(RunningPlan::new(&plan));
         let context = self.session.context().task_ctx();
-        let start = AssertUnwindSafe(|| execute_stream(Arc::clone(&plan), context));
-        let batches = match std::panic::catch_unwind(start) {
-            Ok(Ok(batches)) => batches,
-            Ok(Err(error)) => return Err(translate(&error, Some(&self.sql))),
-            Err(panic) => return Err(Error::Internal { message: panic_text(panic.as_ref()) }),
-        };
+        let batches = self.guarded(|| match delivery {
+            Delivery::AsItComes => execute_stream(Arc::clone(&plan), context),
+            Delivery::InOrder { buffer } => in_order::execute(&plan, context, buffer),
+        })?;
         Ok(Running { batches, plan, sql: Arc::clone(&self.sql) })
     }
+
+    /// Starts something that may fail or panic.
+    fn guarded<T>(&self, start: impl FnOnce() -> Result<T, DataFusionError>) -> Result<T> {
+        match std::panic::catch_unwind(AssertUnwindSafe(start)) {
+            Ok(Ok(started)) => Ok(started),
+            Ok(Err(error)) => Err(translate(&error, Some(&self.sql))),
+            Err(panic) => Err(Error::Internal { message: panic_text(panic.as_ref()) }),
+        }
+    }
+}
+
+/// How the partitions of a plan become one stream.
+#[derive(Debug, Clone, Copy)]
+enum Delivery {
+    AsItComes,
+    InOrder { buffer: usize },
 }
 
 /// A started plan.

@@ -37,6 +37,7 @@ use crate::error::{Error, NO_TABLE, Result, panic_text, translate};
 use crate::files::FileCatalog;
 use crate::files::pattern::expand_home;
 use crate::functions::{Functions, parse_create_function};
+use crate::inputs::Inputs;
 use crate::insert;
 use crate::local_store::{LocalStore, WriteLog};
 use crate::plan_cache::{Origin, PlanCache};
@@ -212,11 +213,50 @@ impl Session {
     /// [`Error::Syntax`] and [`Error::Plan`] with the place in the SQL, [`Error::File`] for a path in
     /// FROM that cannot be read.
     pub async fn sql(&self, sql: &str) -> Result<Query> {
-        let planned = AssertUnwindSafe(self.plan_statement(sql)).catch_unwind();
+        self.sql_with(sql, &Inputs::default()).await
+    }
+
+    /// As [`Session::sql`], with values for the statement's parameters (`$1`, `?`, `$name`) and tables
+    /// that only this statement sees.
+    ///
+    /// # Errors
+    /// As [`Session::sql`]; [`Error::Plan`] when values and parameters do not fit each other.
+    pub async fn sql_with(&self, sql: &str, inputs: &Inputs) -> Result<Query> {
+        let planned = AssertUnwindSafe(self.plan_statement(sql, inputs)).catch_unwind();
         match planned.await {
-            Ok(planned) => planned.map_err(|error| self.suggest(error)),
+            Ok(planned) => {
+                let mut query = planned.map_err(|error| self.suggest(error))?;
+                query.inputs = inputs.clone();
+                Ok(query)
+            }
             Err(panic) => Err(Error::Internal { message: panic_text(panic.as_ref()) }),
         }
+    }
+
+    /// The names in FROM that stand for no table, file or common table expression, as the statement
+    /// means them (folded to lower case unless quoted). Names with a schema are left out.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] if the text is not one statement.
+    pub async fn missing_tables(&self, sql: &str) -> Result<Vec<String>> {
+        let state = self.inner.context.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let parsed = match statement::explain_codegen(sql, dialect)? {
+            Some(query) => statement::parse(&query, &state)?,
+            None => statement::parse(sql, &state)?,
+        };
+        let references = state.resolve_table_references(&parsed).map_err(|e| translate(&e, Some(sql)))?;
+        let mut missing = Vec::new();
+        for reference in references {
+            let TableReference::Bare { table } = &reference else {
+                continue;
+            };
+            let schema = state.schema_for_ref(reference.clone()).map_err(|e| translate(&e, Some(sql)))?;
+            if matches!(schema.table(table).await, Ok(None)) {
+                missing.push(table.to_string());
+            }
+        }
+        Ok(missing)
     }
 
     /// The statements of a script, in order; comments, strings and `$$` bodies may hold semicolons.
@@ -233,6 +273,18 @@ impl Session {
     /// # Errors
     /// [`Error::Plan`] if a batch does not have the columns of `schema`.
     pub fn register_batches(&self, name: &str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<()> {
+        self.register_table(name, Self::memory_table(name, schema, batches)?)
+    }
+
+    /// A table of batches in memory. Nothing is copied.
+    ///
+    /// # Errors
+    /// [`Error::Plan`], which mentions `name`, if a batch does not have the columns of `schema`.
+    pub fn memory_table(
+        name: &str,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Arc<dyn TableProvider>> {
         let mut pieces = Vec::with_capacity(batches.len());
         for batch in batches {
             for offset in (0..batch.num_rows()).step_by(ROWS_PER_BATCH) {
@@ -242,7 +294,7 @@ impl Session {
         }
         let table = MemTable::try_new(schema, vec![pieces])
             .map_err(|error| Error::plan(format!("table '{name}': {}", translate(&error, None))))?;
-        self.register_table(name, Arc::new(table))
+        Ok(Arc::new(table))
     }
 
     /// Registers a table, replacing a table of that name. As in SQL, a name that is not in double
@@ -270,25 +322,44 @@ impl Session {
         self.inner.plans.counts()
     }
 
-    async fn plan_statement(&self, sql: &str) -> Result<Query> {
-        let state = self.inner.context.state();
-        if let Some(query) = self.plan_cached(sql, &state).await? {
-            return Ok(query);
+    async fn plan_statement(&self, sql: &str, inputs: &Inputs) -> Result<Query> {
+        let mut state = self.inner.context.state();
+        let keep = inputs.is_empty();
+        if keep {
+            if let Some(query) = self.plan_cached(sql, &state).await? {
+                return Ok(query);
+            }
+        } else {
+            inputs.attach(&mut state);
         }
         let dialect = state.config_options().sql_parser.dialect;
-        if let Some(query) = statement::explain_codegen(sql, dialect)? {
-            return Box::pin(self.plan_codegen(sql, &query, state)).await;
-        }
-        if let Some(create) = parse_create_function(sql, dialect)? {
+        // From here on the text is the one that errors point into.
+        let numbered =
+            if inputs.values.is_positional() { statement::number_parameters(sql, dialect)? } else { None };
+        let text = numbered.as_deref().unwrap_or(sql);
+        let mut query = if let Some(query) = statement::explain_codegen(text, dialect)? {
+            Box::pin(self.plan_codegen(text, &query, state, inputs)).await?
+        } else if let Some(create) = parse_create_function(text, dialect)? {
             let work = Work::Function(Box::new(create));
-            return Ok(self.query(sql, StatementKind::Command, Arc::new(Schema::empty()), work, None));
-        }
-        self.plan_parsed(sql, &state, true).await
+            self.query(text, StatementKind::Command, Arc::new(Schema::empty()), work, None)
+        } else {
+            self.plan_parsed(text, &state, keep, inputs).await?
+        };
+        // A second run starts from the text as it was given.
+        query.sql = Arc::from(sql);
+        Ok(query)
     }
 
     /// Plans what DataFusion's parser reads; `keep` says whether the plan may go to the cache.
-    async fn plan_parsed(&self, sql: &str, state: &SessionState, keep: bool) -> Result<Query> {
+    async fn plan_parsed(
+        &self,
+        sql: &str,
+        state: &SessionState,
+        keep: bool,
+        inputs: &Inputs,
+    ) -> Result<Query> {
         let mut parsed = statement::parse(sql, state)?;
+        inputs.values.bind_statement(&mut parsed, sql)?;
         let target = rewrite_paths(&mut parsed)?;
         let references = state.resolve_table_references(&parsed).map_err(|e| translate(&e, Some(sql)))?;
         let logical =
@@ -302,7 +373,7 @@ impl Session {
                     .map_err(|e| translate(&e, Some(sql)))?;
                 frame.into_parts().1
             }
-            other => other,
+            other => inputs.values.bind_plan(other, sql)?,
         };
         let schema = Arc::clone(logical.schema().inner());
         let kind = kind_of(&logical);
@@ -333,12 +404,18 @@ impl Session {
     /// `EXPLAIN CODEGEN`, which DataFusion's parser does not know: plans `query` and shows what was
     /// generated for it, in the two columns that EXPLAIN has. Who asks for the code wants to see it also
     /// where `fuseline.fusion = 'on'` would leave a tiny input alone.
-    async fn plan_codegen(&self, sql: &str, query: &str, mut state: SessionState) -> Result<Query> {
+    async fn plan_codegen(
+        &self,
+        sql: &str,
+        query: &str,
+        mut state: SessionState,
+        inputs: &Inputs,
+    ) -> Result<Query> {
         if FuselineOptions::of(state.config_options()).fusion == FusionMode::On {
             let options = state.config_mut().options_mut();
             options.set("fuseline.fusion", "force").map_err(|e| translate(&e, Some(sql)))?;
         }
-        let query = self.plan_parsed(query, &state, false).await?;
+        let query = self.plan_parsed(query, &state, false, inputs).await?;
         if query.kind != StatementKind::Query {
             return Err(Error::plan("EXPLAIN CODEGEN explains queries only"));
         }
@@ -392,6 +469,7 @@ impl Session {
         Query {
             session: self.clone(),
             sql: Arc::from(sql),
+            inputs: Inputs::default(),
             kind,
             schema,
             work: Mutex::new(Some(work)),

@@ -111,6 +111,41 @@ pub(crate) fn explain_codegen(sql: &str, dialect: Dialect) -> Result<Option<Stri
     Ok(Some(blanks + &sql[end..]))
 }
 
+/// The text with its `?`s numbered (`$1`, `$2`, ...), or `None` if it has none.
+///
+/// # Errors
+/// [`Error::Plan`] if the text has numbered parameters too.
+pub(crate) fn number_parameters(sql: &str, dialect: Dialect) -> Result<Option<String>> {
+    if !sql.contains('?') {
+        return Ok(None);
+    }
+    let offsets = Offsets::new(sql);
+    let mut numbered = String::with_capacity(sql.len() + 8);
+    let mut copied = 0;
+    let mut count = 0;
+    let mut named = None;
+    for token in tokens(sql, dialect)? {
+        match &token.token {
+            Token::Placeholder(text) if text == "?" => {
+                let at = offsets.byte(token.span.start);
+                count += 1;
+                numbered += &sql[copied..at];
+                numbered += &format!("${count}");
+                copied = at + 1;
+            }
+            Token::Placeholder(text) => named = Some(text.clone()),
+            _ => {}
+        }
+    }
+    match named {
+        Some(named) if count > 0 => {
+            Err(Error::plan(format!("the parameters are '?' or numbered, not both: there is {named} too")))
+        }
+        Some(_) | None if count == 0 => Ok(None),
+        Some(_) | None => Ok(Some(numbered + &sql[copied..])),
+    }
+}
+
 fn contains_word(text: &str, lower: &str) -> bool {
     text.as_bytes().windows(lower.len()).any(|window| window.eq_ignore_ascii_case(lower.as_bytes()))
 }
@@ -185,6 +220,16 @@ mod tests {
             Err(Error::Syntax { line: 2, column, .. }) => assert_eq!(column, 8),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn question_marks_are_numbered_outside_of_strings() {
+        let of = |sql| number_parameters(sql, Dialect::Generic).unwrap();
+        assert_eq!(of("select ? + x, '?' -- ?\nfrom t where ü = ?").as_deref(), {
+            Some("select $1 + x, '?' -- ?\nfrom t where ü = $2")
+        });
+        assert_eq!(of("select '?', $1"), None);
+        assert!(number_parameters("select ?, $2", Dialect::Generic).is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use arrow::record_batch::RecordBatch;
 use fuseline::Session;
 
 use crate::args::{Format, Options, Source};
-use crate::output::{Destination, Limits};
+use crate::output::{Destination, Limits, Sink};
 use crate::runner::Runner;
 
 pub use crate::args::parse_size;
@@ -72,17 +72,38 @@ fn start(args: Vec<OsString>, python: Option<&(dyn PythonSupport + Sync)>) -> i3
     }
 }
 
-/// Rows as the table that the command prints, at most `max_rows` of them (0 for all), without its
-/// last line end.
-pub fn table_text(schema: &SchemaRef, batches: &[RecordBatch], max_rows: usize) -> Result<String, CliError> {
-    let limits = Limits { rows: (max_rows > 0).then_some(max_rows), width: None };
-    let destination = Destination::memory();
-    let mut sink = output::sink(Format::Table, schema.clone(), false, limits, destination)?;
-    for batch in batches {
-        sink.write(batch)?;
+/// Rows as the table that the command prints, batch by batch. Only the rows that are shown are kept.
+pub struct TableText {
+    sink: Box<dyn Sink>,
+}
+
+impl TableText {
+    /// A table that shows at most `max_rows` rows (0 for all) and counts the others.
+    ///
+    /// # Errors
+    /// When the columns cannot be shown.
+    pub fn new(schema: &SchemaRef, max_rows: usize) -> Result<TableText, CliError> {
+        let limits = Limits { rows: (max_rows > 0).then_some(max_rows), width: None };
+        let sink = output::sink(Format::Table, schema.clone(), false, limits, Destination::memory())?;
+        Ok(TableText { sink })
     }
-    let text = sink.finish()?.into_text()?;
-    Ok(text.trim_end().to_string())
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// When a value cannot be shown.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
+        self.sink.write(batch)
+    }
+
+    /// The text, without its last line end.
+    ///
+    /// # Errors
+    /// When a value cannot be shown.
+    pub fn finish(self) -> Result<String, CliError> {
+        let text = self.sink.finish()?.into_text()?;
+        Ok(text.trim_end().to_string())
+    }
 }
 
 /// Prints the one message of an error. A failure to print it has nobody to be told to.

@@ -4,7 +4,9 @@
 
     con = fuseline.connect(threads=2)
     con.register("flights", arrow_table)
-    con.sql("SELECT origin, dep_delay FROM flights WHERE dep_delay > 60").to_arrow()
+    con.sql("SELECT origin, dep_delay FROM flights WHERE dep_delay > $least", least=60).to_pandas()
+
+Neither pyarrow nor NumPy is imported before a result or a table needs it.
 """
 
 from fuseline._fuseline import (
@@ -13,6 +15,7 @@ from fuseline._fuseline import (
     Error,
     ExecutionError,
     FileError,
+    RecordBatches,
     ResourceError,
     Result,
     SettingError,
@@ -27,6 +30,7 @@ __all__ = [
     "Error",
     "ExecutionError",
     "FileError",
+    "RecordBatches",
     "ResourceError",
     "Result",
     "SettingError",
@@ -45,7 +49,12 @@ Connection.remove_function = _udf.remove_function
 
 
 def connect(
-    *, threads=None, memory_limit=None, temp_dir=None, allow_create_function=False, **settings
+    *,
+    threads=None,
+    memory_limit=None,
+    temp_dir=None,
+    allow_create_function=False,
+    **settings,
 ):
     """Opens a connection: a session with its own tables, settings and threads.
 

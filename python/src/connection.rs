@@ -3,28 +3,33 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fuseline::{Session, StatementKind};
+use fuseline::{Inputs, Query, Session, StatementKind};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::{Error, SettingError, to_py};
-use crate::import::import_table;
+use crate::input::Imported;
 use crate::result::Result;
 use crate::udf::PythonLanguage;
 use crate::wait::Threads;
+use crate::{locals, parameters};
 
 /// A session with its tables, settings and threads.
+///
+/// Threads of Python may share a connection.
 #[pyclass(module = "fuseline", frozen)]
 pub struct Connection {
     /// None once it is closed.
     state: Mutex<Option<Open>>,
 }
 
+/// An open connection.
 #[derive(Clone)]
-struct Open {
-    session: Session,
-    threads: Arc<Threads>,
+pub struct Open {
+    pub session: Session,
+    pub threads: Arc<Threads>,
 }
 
 #[pymethods]
@@ -62,19 +67,46 @@ impl Connection {
         Ok(Connection { state: Mutex::new(Some(Open { session, threads })) })
     }
 
-    /// Makes Arrow data a table; its buffers are used where they lie.
+    /// Makes data a table, in place of a table of that name.
+    ///
+    /// data: Arrow data (anything with `__arrow_c_stream__` or `__arrow_c_array__`), a Polars or pandas
+    /// frame, or a dict of NumPy arrays of one length (two-dimensional ones become lists of a fixed
+    /// size). Nothing is copied; memory that is not in Arrow's form, such as a column with strides, is
+    /// copied chunk by chunk each time it is scanned. The index of a pandas frame is left out.
+    ///
+    /// Raises TypeError for an object that is no table, or a column that cannot be one.
     fn register(&self, name: &str, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let open = self.open()?;
-        let (schema, batches) = import_table(data)?;
+        let provider = Imported::from_python(data)?.into_provider(name)?;
         let py = data.py();
-        py.detach(|| open.session.register_batches(name, schema, batches)).map_err(to_py)
+        py.detach(|| open.session.register_table(name, provider)).map_err(to_py)
     }
 
     /// Plans one statement. A query runs when its result is asked for, a command at once.
-    fn sql(&self, py: Python<'_>, sql: String) -> PyResult<Result> {
+    ///
+    /// The values of `?` or `$1`, `$2`, ... follow the text, those of `$name` are given by name. They
+    /// are bound as typed values, never pasted into the text.
+    ///
+    /// A name in FROM that no table has may be that of a local or global variable of the caller.
+    #[pyo3(signature = (sql, /, *values, **named_values))]
+    fn sql(
+        &self,
+        py: Python<'_>,
+        sql: String,
+        values: &Bound<'_, PyTuple>,
+        named_values: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Result> {
         let open = self.open()?;
-        let (session, text) = (open.session.clone(), sql.clone());
-        let query = open.threads.run(py, async move { session.sql(&text).await })?;
+        let mut inputs = Inputs::new();
+        match (values.is_empty(), named_values) {
+            (true, Some(named)) => inputs = inputs.named(parameters::named(named)?),
+            (true, None) => {}
+            (false, None) => inputs = inputs.positional(parameters::positional(values)?),
+            (false, Some(_)) => {
+                return Err(PyTypeError::new_err("parameters are given by position or by name, not both"));
+            }
+        }
+        let (query, inputs) = open.plan(py, &sql, inputs)?;
         let query = Arc::new(query);
         let done = match query.kind() {
             StatementKind::Query | StatementKind::Explain => None,
@@ -83,7 +115,7 @@ impl Connection {
                 Some(open.threads.run(py, async move { work.collect().await })?)
             }
         };
-        Ok(Result::new(open.session, sql, query, open.threads, done))
+        Ok(Result::new(open.session, sql, inputs, query, open.threads, done))
     }
 
     /// Ends the connection: nothing more can be asked of it. Results it gave stay usable.
@@ -96,7 +128,7 @@ impl Connection {
     }
 
     #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, pyo3::types::PyTuple>) -> bool {
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> bool {
         self.close();
         false
     }
@@ -121,5 +153,34 @@ impl Connection {
 
     fn open(&self) -> PyResult<Open> {
         self.state.lock().clone().ok_or_else(|| Error::new_err("the connection is closed"))
+    }
+}
+
+impl Open {
+    /// Plans a statement; where that fails for want of a table, again with the caller's variables.
+    fn plan(&self, py: Python<'_>, sql: &str, mut inputs: Inputs) -> PyResult<(Query, Inputs)> {
+        let plan = |inputs: Inputs| {
+            let (session, text) = (self.session.clone(), sql.to_string());
+            self.threads.run_for(py, async move { session.sql_with(&text, &inputs).await })
+        };
+        let error = match plan(inputs.clone())? {
+            Ok(query) => return Ok((query, inputs)),
+            Err(error @ fuseline::Error::Plan { .. }) => error,
+            Err(error) => return Err(to_py(error)),
+        };
+        let (session, text) = (self.session.clone(), sql.to_string());
+        let missing = self.threads.run_for(py, async move { session.missing_tables(&text).await })?;
+        let mut found = false;
+        for name in missing.unwrap_or_default() {
+            if let Some(table) = locals::table(py, &name)? {
+                inputs = inputs.table(name, table);
+                found = true;
+            }
+        }
+        if !found {
+            return Err(to_py(error));
+        }
+        let query = plan(inputs.clone())?.map_err(to_py)?;
+        Ok((query, inputs))
     }
 }

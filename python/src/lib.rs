@@ -2,15 +2,16 @@
 //! The package `fuseline` (python/fuseline) re-exports what users see.
 //!
 //! `connection` has the session, `result` a planned statement, `wait` lets Python's signals through
-//! while a query runs, `import` and `export` pass Arrow data without copies, `rows` makes Python
-//! values.
+//! while a query runs. `input` makes Python objects tables, `locals` finds them by name, `parameters`
+//! makes them values; `output` makes results Python objects.
 
 mod connection;
 mod error;
-mod export;
-mod import;
+mod input;
+mod locals;
+mod output;
+mod parameters;
 mod result;
-mod rows;
 mod udf;
 mod wait;
 
@@ -36,6 +37,8 @@ mod _fuseline {
     use super::connection::Connection;
     #[pymodule_export]
     use super::error::{Error, ExecutionError, FileError, ResourceError, SettingError, SqlError, UdfError};
+    #[pymodule_export]
+    use super::output::batches::RecordBatches;
     #[pymodule_export]
     use super::result::Result;
     #[pymodule_export]

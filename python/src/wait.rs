@@ -3,15 +3,22 @@
 //! The work runs on the connection's threads with the GIL released. The calling thread waits, and
 //! between short waits asks Python for signals, so Ctrl-C raises KeyboardInterrupt here and aborts
 //! the work, whatever it is doing.
+//!
+//! Threads do not survive a fork. A child process that goes on with a connection gets new ones, unless
+//! work was running at the moment of the fork: what that work held is held forever in the child, so it
+//! gets an error that says what to do.
 
 use std::future::Future;
+use std::mem;
+use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::error::{ExecutionError, to_py};
@@ -21,11 +28,22 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The threads of a connection. Dropping the last owner stops them without waiting for them: Python
 /// may drop it with the GIL held.
-pub struct Threads(Option<Runtime>);
+pub struct Threads {
+    count: Option<usize>,
+    pool: Mutex<Pool>,
+}
 
-impl Threads {
-    /// Starts `count` threads; one per core when there is no count.
-    pub fn start(count: Option<usize>) -> PyResult<Arc<Threads>> {
+/// The threads of one process.
+struct Pool {
+    /// None once it is dropped.
+    runtime: Option<Runtime>,
+    process: u32,
+    /// Works that have been started and have not ended.
+    running: Arc<AtomicUsize>,
+}
+
+impl Pool {
+    fn start(count: Option<usize>) -> PyResult<Pool> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.enable_all().thread_name("fuseline");
         if let Some(count) = count {
@@ -33,7 +51,62 @@ impl Threads {
         }
         let runtime =
             builder.build().map_err(|e| ExecutionError::new_err(format!("cannot start threads: {e}")))?;
-        Ok(Arc::new(Threads(Some(runtime))))
+        Ok(Pool { runtime: Some(runtime), process: process::id(), running: Arc::default() })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        if self.process == process::id() {
+            runtime.shutdown_background();
+        } else {
+            // Its threads are the parent's, and nobody here would answer.
+            mem::forget(runtime);
+        }
+    }
+}
+
+/// Counts a work as running.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn new(count: &Arc<AtomicUsize>) -> Running {
+        count.fetch_add(1, Ordering::SeqCst);
+        Running(count.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Threads {
+    /// Starts `count` threads; one per core when there is no count.
+    pub fn start(count: Option<usize>) -> PyResult<Arc<Threads>> {
+        Ok(Arc::new(Threads { count, pool: Mutex::new(Pool::start(count)?) }))
+    }
+
+    /// The threads of this process.
+    fn handle(&self) -> PyResult<(Handle, Running)> {
+        let mut pool = self.pool.lock();
+        if pool.process != process::id() {
+            if pool.running.load(Ordering::SeqCst) > 0 {
+                return Err(ExecutionError::new_err(
+                    "this process was forked while a query ran on this connection, which cannot be used \
+                     here: open a new connection after the fork",
+                ));
+            }
+            *pool = Pool::start(self.count)?;
+        }
+        let runtime = pool.runtime.as_ref();
+        let runtime =
+            runtime.ok_or_else(|| ExecutionError::new_err("the threads of this connection have ended"))?;
+        Ok((runtime.handle().clone(), Running::new(&pool.running)))
     }
 
     /// Starts work whose outcome `Task::wait` hands over.
@@ -41,12 +114,10 @@ impl Threads {
         &self,
         work: impl Future<Output = fuseline::Result<T>> + Send + 'static,
     ) -> PyResult<Task<T>> {
-        let runtime = self
-            .0
-            .as_ref()
-            .ok_or_else(|| ExecutionError::new_err("the threads of this connection have ended"))?;
+        let (runtime, running) = self.handle()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let handle = runtime.spawn(async move {
+            let _running = running;
             // The receiver is gone when the wait was interrupted.
             let _ = sender.send(work.await);
         });
@@ -59,15 +130,16 @@ impl Threads {
         py: Python<'_>,
         work: impl Future<Output = fuseline::Result<T>> + Send + 'static,
     ) -> PyResult<T> {
-        self.spawn(work)?.wait(py)
+        self.spawn(work)?.wait(py)?.map_err(to_py)
     }
-}
 
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+    /// Runs work and waits for it; the work's own failure is not yet an exception.
+    pub fn run_for<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        work: impl Future<Output = fuseline::Result<T>> + Send + 'static,
+    ) -> PyResult<fuseline::Result<T>> {
+        self.spawn(work)?.wait(py)
     }
 }
 
@@ -79,12 +151,12 @@ pub struct Task<T> {
 }
 
 impl<T: Send> Task<T> {
-    /// Waits with the GIL released. Fails with the work's error, or with the exception that a signal
+    /// Waits with the GIL released for the work's outcome. Fails with the exception that a signal
     /// handler raised.
-    pub fn wait(&self, py: Python<'_>) -> PyResult<T> {
+    pub fn wait(&self, py: Python<'_>) -> PyResult<fuseline::Result<T>> {
         loop {
             match py.detach(|| self.receiver.lock().recv_timeout(POLL)) {
-                Ok(outcome) => return outcome.map_err(to_py),
+                Ok(outcome) => return Ok(outcome),
                 Err(RecvTimeoutError::Timeout) => py.check_signals()?,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(ExecutionError::new_err("internal error: the query panicked"));

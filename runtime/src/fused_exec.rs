@@ -16,6 +16,7 @@ use crate::metrics::StageMetrics;
 use crate::program::Program;
 use crate::source::{MemoryTable, MorselStream, range_share};
 use crate::udf::entries;
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -117,6 +118,32 @@ impl FusedExec {
 
     pub fn program(&self) -> &Arc<Program> {
         &self.program
+    }
+
+    /// Exactly how many rows an output partition has, where no row is dropped on the way and the source
+    /// knows.
+    pub fn exact_rows(&self, partition: usize) -> Option<usize> {
+        let filters = self.stage().segments.iter().any(|s| s.loop_.has_filter());
+        if filters || self.aggregates() || !self.limit.is_none() || partition >= self.partitions {
+            return None;
+        }
+        match &self.input {
+            Input::Range { rows } => {
+                let share = range_share(*rows, partition, self.partitions);
+                usize::try_from(share.end - share.start).ok()
+            }
+            Input::Memory(table) => {
+                table.deal(self.partitions).get(partition).map(|p| p.iter().map(|x| x.rows()).sum())
+            }
+            Input::Child => {
+                let child = self.child.as_ref().filter(|c| c.children().is_empty())?;
+                let args = StatisticsArgs::new().with_partition(Some(partition));
+                match StatisticsContext::new().compute(child.as_ref(), &args).ok()?.num_rows {
+                    Precision::Exact(rows) => Some(rows),
+                    Precision::Inexact(_) | Precision::Absent => None,
+                }
+            }
+        }
     }
 
     fn with_child(&self, child: Arc<dyn ExecutionPlan>) -> Result<FusedExec> {

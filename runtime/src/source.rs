@@ -54,6 +54,12 @@ pub struct Piece {
     rows: usize,
 }
 
+impl Piece {
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
 /// A table in memory, read in place.
 #[derive(Debug)]
 pub struct MemoryTable {

@@ -2,17 +2,32 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchIterator};
+use arrow::array::{Array, RecordBatch, RecordBatchIterator, StructArray};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow::ffi_stream::FFI_ArrowArrayStream;
 use arrow::record_batch::RecordBatchReader;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
+use crate::error::Error;
 use crate::wait::Threads;
+
+/// Imports a package that not everybody has.
+///
+/// # Errors
+/// ImportError that says what needs it.
+pub fn import<'py>(py: Python<'py>, package: &str, what: &str) -> PyResult<Bound<'py, PyModule>> {
+    py.import(package).map_err(|cause| {
+        let error = PyImportError::new_err(format!("{what} needs {package}: pip install {package}"));
+        error.set_cause(py, Some(cause));
+        error
+    })
+}
 
 /// A capsule for batches that are all there.
 pub fn batches_capsule(
@@ -73,4 +88,58 @@ impl RecordBatchReader for StreamReader {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
+}
+
+/// Batches on their way to a package that reads Arrow streams.
+#[pyclass(frozen)]
+pub struct Batches {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl Batches {
+    pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Batches {
+        Batches { schema, batches }
+    }
+}
+
+#[pymethods]
+impl Batches {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        drop(requested_schema);
+        batches_capsule(py, self.schema.clone(), self.batches.clone())
+    }
+}
+
+/// A batch on its way to pyarrow.
+#[pyclass(frozen)]
+struct Batch(RecordBatch);
+
+#[pymethods]
+impl Batch {
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Py<PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        drop(requested_schema);
+        let structs = StructArray::from(self.0.clone()).into_data();
+        let schema =
+            FFI_ArrowSchema::try_from(self.0.schema().as_ref()).map_err(|e| Error::new_err(e.to_string()))?;
+        Ok((
+            PyCapsule::new_with_value(py, schema, c"arrow_schema")?,
+            PyCapsule::new_with_value(py, FFI_ArrowArray::new(&structs), c"arrow_array")?,
+        ))
+    }
+}
+
+/// The batch as a `pyarrow.RecordBatch`.
+pub fn batch_to_pyarrow(py: Python<'_>, batch: RecordBatch) -> PyResult<Bound<'_, PyAny>> {
+    import(py, "pyarrow", "iteration over batches")?.call_method1("record_batch", (Batch(batch),))
 }

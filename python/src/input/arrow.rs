@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions, StructArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray, make_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
@@ -25,11 +25,11 @@ pub fn import_table(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordB
     if data.hasattr("__arrow_c_stream__")? {
         import_stream(data)
     } else if data.hasattr("__arrow_c_array__")? {
-        import_array(data)
+        import_structs(data)
     } else {
         Err(PyTypeError::new_err(format!(
-            "cannot register an object of type {}: it does not offer Arrow data \
-             (__arrow_c_stream__ or __arrow_c_array__)",
+            "an object of type {} is no table: a table is Arrow data (anything with \
+             __arrow_c_stream__ or __arrow_c_array__), a Polars or pandas frame, or a dict of NumPy arrays",
             data.get_type().fully_qualified_name()?
         )))
     }
@@ -57,7 +57,11 @@ fn import_stream(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatc
     Ok((schema, batches))
 }
 
-fn import_array(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
+/// One array, of any type.
+///
+/// # Errors
+/// When the object does not offer one.
+pub fn import_array(data: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     let pair = data.call_method0("__arrow_c_array__")?.cast_into::<PyTuple>()?;
     let schema = pair.get_item(0)?.cast_into::<PyCapsule>()?;
     let array = pair.get_item(1)?.cast_into::<PyCapsule>()?;
@@ -69,16 +73,33 @@ fn import_array(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch
     let array = unsafe { FFI_ArrowArray::from_raw(array.as_ptr()) };
     // SAFETY: the two capsules came from one call, so the schema describes the array.
     let imported = unsafe { from_ffi(array, &schema) }.map_err(arrow_error)?;
+    Ok(make_array(imported))
+}
+
+/// The Arrow type that an object with `__arrow_c_schema__` stands for.
+///
+/// # Errors
+/// When the object does not offer one, or the type is not known here.
+pub fn import_type(data: &Bound<'_, PyAny>) -> PyResult<DataType> {
+    let capsule = data.call_method0("__arrow_c_schema__")?.cast_into::<PyCapsule>()?;
+    let pointer = capsule.pointer_checked(Some(SCHEMA))?.cast::<FFI_ArrowSchema>();
+    // SAFETY: a capsule of this name holds a valid ArrowSchema, and `from_raw` moves it out.
+    let schema = unsafe { FFI_ArrowSchema::from_raw(pointer.as_ptr()) };
+    DataType::try_from(&schema).map_err(arrow_error)
+}
+
+fn import_structs(data: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<RecordBatch>)> {
+    let imported = import_array(data)?;
     let DataType::Struct(fields) = imported.data_type().clone() else {
         return Err(PyTypeError::new_err(format!(
-            "cannot register an array of type {}: a table, or an array of structs, is needed",
+            "an array of type {} is no table: a table, or an array of structs, is needed",
             imported.data_type()
         )));
     };
     let rows = imported.len();
-    let structs = StructArray::from(imported);
+    let structs = StructArray::from(imported.to_data());
     if structs.null_count() > 0 {
-        return Err(Error::new_err("cannot register an array of structs that has nulls"));
+        return Err(Error::new_err("an array of structs that has nulls is no table"));
     }
     let schema = SchemaRef::new(Schema::new(fields));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
