@@ -24,9 +24,11 @@ PEERS := duckdb polars datafusion pyarrow numpy
 
 .PHONY: demo test test-fmt test-rust test-python wheel bench-peers
 
-demo: $(BUILD)/demo/flights.csv
-	cargo build --release --locked -p fuseline-cli
-	cd $(BUILD)/demo && $(CARGO_TARGET_DIR)/release/fuseline --timing -f $(CURDIR)/demo/flights.sql
+# The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
+demo: $(BUILD)/demo/flights.csv wheel
+	$(BUILD)/demo/venv/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
+	    $(BUILD)/wheels/*.whl
+	cd $(BUILD)/demo && venv/bin/fuseline --timing -f $(CURDIR)/demo/flights.sql
 
 $(BUILD)/demo/flights.csv: demo/fetch_flights.py
 	mkdir -p $(BUILD)/demo
