@@ -16,6 +16,7 @@ mod udf;
 mod wait;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 
@@ -29,8 +30,26 @@ fn command_line(py: Python<'_>, args: Vec<OsString>) -> i32 {
     py.detach(|| fuseline_cli::main_with_python(args, &udf::CommandLine))
 }
 
+/// How long the end of the interpreter waits for functions that are running.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Called when the interpreter is about to end, while everything still works.
+#[pyfunction]
+fn at_exit(py: Python<'_>) {
+    py.detach(|| fuseline::python::close(PATIENCE));
+}
+
 #[pymodule]
 mod _fuseline {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let at_exit = wrap_pyfunction!(super::at_exit, module)?;
+        module.py().import("atexit")?.call_method1("register", (at_exit,))?;
+        Ok(())
+    }
+
     #[pymodule_export]
     use super::command_line;
     #[pymodule_export]

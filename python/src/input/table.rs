@@ -96,7 +96,7 @@ impl Converted {
     }
 
     fn read(&self, rows: &Range<usize>) -> DataFusionResult<ArrayRef> {
-        let converted = Python::try_attach(|py| {
+        let (converted, _) = fuseline::python::enter(|py| {
             let array = self.object.bind(py).call_method1("convert", (rows.start, rows.end));
             array.and_then(|array| import_array(&array)).map_err(|error| {
                 DataFusionError::Execution(format!("column '{}' cannot be converted: {error}", self.name))

@@ -3,10 +3,14 @@
 //! Who enters may wait for the GIL, and then run the user's code for long, even SQL on the same
 //! session. So a thread of a multi-threaded tokio runtime first hands its other tasks to a
 //! replacement: then nothing waits for it, and one thread is enough for a query inside a function.
+//!
+//! A thread that is inside when the interpreter ends would be ended by Python, in the middle of Rust
+//! code. So Python calls [`close`] before: nobody enters any more, and those inside may leave.
 
 use crate::udf::Gate;
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -21,6 +25,40 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether the interpreter is about to end.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+/// Threads that are inside or wait to enter.
+static VISITORS: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread that is inside or waits to enter.
+struct Visit;
+
+impl Visit {
+    /// `None` when the interpreter is about to end.
+    fn begin() -> Option<Visit> {
+        VISITORS.fetch_add(1, Ordering::SeqCst);
+        let visit = Visit;
+        // Counted first: `close` sees either the visit or its end.
+        if CLOSED.load(Ordering::SeqCst) { None } else { Some(visit) }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        VISITORS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Lets nobody enter from now on, and waits, at most `patience`, for those inside to leave. Call it
+/// without the GIL, which they need.
+pub fn close(patience: Duration) {
+    CLOSED.store(true, Ordering::SeqCst);
+    let begin = Instant::now();
+    while VISITORS.load(Ordering::SeqCst) > 0 && begin.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 struct Leave(bool);
 
 impl Drop for Leave {
@@ -32,6 +70,11 @@ impl Drop for Leave {
 /// Runs work with the GIL held; also says how long it waited. `None`: the interpreter has ended.
 pub fn enter<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> (Option<T>, Duration) {
     let started = Instant::now();
+    let visit = Visit::begin();
+    // Who is inside already goes on to its end.
+    if visit.is_none() && !INSIDE.get() {
+        return (None, Duration::ZERO);
+    }
     let mut waited = Duration::ZERO;
     let attached = || {
         Python::try_attach(|py| {
