@@ -4,6 +4,7 @@ mod answers;
 mod badfiles;
 mod differential;
 mod files;
+mod inputs;
 mod plan_cache;
 mod session;
 mod side_by_side;
