@@ -10,10 +10,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::common::{Result as DataFusionResult, ScalarValue};
+use datafusion::common::{Result as DataFusionResult, ScalarValue, TableReference};
 use datafusion::execution::SessionState;
 
+use crate::error::{Result, translate};
 use crate::parameters::Values;
+use crate::session::Session;
+use crate::statement;
 
 /// Parameter values and tables for one statement.
 #[derive(Debug, Default, Clone)]
@@ -70,6 +73,34 @@ impl Inputs {
     }
 }
 
+impl Session {
+    /// The names in FROM that stand for no table, file or common table expression, as the statement
+    /// means them (folded to lower case unless quoted). Names with a schema are left out.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`] if the text is not one statement.
+    pub async fn missing_tables(&self, sql: &str) -> Result<Vec<String>> {
+        let state = self.context().state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let parsed = match statement::explain_codegen(sql, dialect)? {
+            Some(query) => statement::parse(&query, &state)?,
+            None => statement::parse(sql, &state)?,
+        };
+        let references = state.resolve_table_references(&parsed).map_err(|e| translate(&e, Some(sql)))?;
+        let mut missing = Vec::new();
+        for reference in references {
+            let TableReference::Bare { table } = &reference else {
+                continue;
+            };
+            let schema = state.schema_for_ref(reference.clone()).map_err(|e| translate(&e, Some(sql)))?;
+            if matches!(schema.table(table).await, Ok(None)) {
+                missing.push(table.to_string());
+            }
+        }
+        Ok(missing)
+    }
+}
+
 /// Where the tables of a statement are to be found.
 #[derive(Debug)]
 struct Place {
@@ -122,7 +153,7 @@ impl CatalogProvider for Catalog {
         if name != self.place.schema {
             return Some(inner);
         }
-        Some(Arc::new(Schema { inner, place: Arc::clone(&self.place) }))
+        Some(Arc::new(SchemaOf { inner, place: Arc::clone(&self.place) }))
     }
 
     fn register_schema(
@@ -135,13 +166,13 @@ impl CatalogProvider for Catalog {
 }
 
 #[derive(Debug)]
-struct Schema {
+struct SchemaOf {
     inner: Arc<dyn SchemaProvider>,
     place: Arc<Place>,
 }
 
 #[async_trait::async_trait]
-impl SchemaProvider for Schema {
+impl SchemaProvider for SchemaOf {
     fn table_names(&self) -> Vec<String> {
         self.inner.table_names()
     }

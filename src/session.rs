@@ -233,32 +233,6 @@ impl Session {
         }
     }
 
-    /// The names in FROM that stand for no table, file or common table expression, as the statement
-    /// means them (folded to lower case unless quoted). Names with a schema are left out.
-    ///
-    /// # Errors
-    /// [`Error::Syntax`] if the text is not one statement.
-    pub async fn missing_tables(&self, sql: &str) -> Result<Vec<String>> {
-        let state = self.inner.context.state();
-        let dialect = state.config_options().sql_parser.dialect;
-        let parsed = match statement::explain_codegen(sql, dialect)? {
-            Some(query) => statement::parse(&query, &state)?,
-            None => statement::parse(sql, &state)?,
-        };
-        let references = state.resolve_table_references(&parsed).map_err(|e| translate(&e, Some(sql)))?;
-        let mut missing = Vec::new();
-        for reference in references {
-            let TableReference::Bare { table } = &reference else {
-                continue;
-            };
-            let schema = state.schema_for_ref(reference.clone()).map_err(|e| translate(&e, Some(sql)))?;
-            if matches!(schema.table(table).await, Ok(None)) {
-                missing.push(table.to_string());
-            }
-        }
-        Ok(missing)
-    }
-
     /// The statements of a script, in order; comments, strings and `$$` bodies may hold semicolons.
     ///
     /// # Errors

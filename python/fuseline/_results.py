@@ -32,7 +32,7 @@ def to_numpy(names, columns, rest):
     arrays = {}
     for i, (name, column) in enumerate(zip(names, columns)):
         if name in arrays:
-            raise ValueError(f"column '{name}' appears twice; give one of them another name with AS")
+            raise ValueError(f"column '{name}' appears twice; rename one of them with AS")
         if column is not None:
             arrays[name] = _array(column)
         else:

@@ -42,7 +42,8 @@ def test_queries_import_only_what_they_need():
             assert loaded() == [], loaded()
             result.to_numpy()
             assert loaded() == ["numpy"], loaded()
-            table = {{"v": sys.modules["numpy"].arange(3), "w": sys.modules["numpy"].arange(6)[::2]}}
+            arange = sys.modules["numpy"].arange
+            table = {{"v": arange(3), "w": arange(6)[::2]}}
             con.register("t", table)
             con.sql("SELECT sum(v + w) FROM t").fetchall()
             assert loaded() == ["numpy"], loaded()

@@ -174,7 +174,8 @@ def test_to_pandas_holds_the_result_once(sql, filtered):
         import numpy as np, pandas, pyarrow as pa, fuseline
         rows, size = {rows}, {rows // 30}
         batch = pa.RecordBatch.from_pydict({{c: np.random.rand(size) for c in "abcde"}})
-        copies = [pa.RecordBatch.from_pydict({{c: np.array(batch[c]) for c in "abcde"}}) for _ in range(30)]
+        make = pa.RecordBatch.from_pydict
+        copies = [make({{c: np.array(batch[c]) for c in "abcde"}}) for _ in range(30)]
         con = fuseline.connect(threads=2)
         con.register("t", pa.table({{"a": [1.0], "b": [1.0], "c": [1.0], "d": [1.0], "e": [1.0]}}))
         sql = "{sql}" + (" WHERE a >= 0" if {filtered} else "")
