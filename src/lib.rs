@@ -50,6 +50,12 @@ pub use fuseline_runtime::fuse;
 /// User-defined functions: what they are ([`udf::FunctionSpec`]) and how native ones are written
 /// ([`udf::BatchFunction`]).
 pub use fuseline_runtime::udf;
+/// Worker processes for Python functions.
+pub use fuseline_runtime::workers;
+
+/// Tells functions that block that nobody waits for their result any more: dropping a query's stream
+/// does so by itself; a task that is aborted needs it where the stream is being polled in it.
+pub use fuseline_runtime::cancel::Cancellation;
 
 pub use error::{Error, Position, Result};
 pub use functions::{FunctionDefinition, FunctionLanguage};

@@ -26,6 +26,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use fuseline_runtime::cancel::Cancellation;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
@@ -275,11 +276,13 @@ impl Query {
     fn start(&self, plan: Arc<dyn ExecutionPlan>, delivery: Delivery) -> Result<Running> {
         *self.running.lock() = Some(RunningPlan::new(&plan));
         let context = self.session.context().task_ctx();
-        let batches = self.guarded(|| match delivery {
+        let cancellation = Cancellation::within_current();
+        let start = || match delivery {
             Delivery::AsItComes => execute_stream(Arc::clone(&plan), context),
             Delivery::InOrder { buffer } => in_order::execute(&plan, context, buffer),
-        })?;
-        Ok(Running { batches, plan, sql: Arc::clone(&self.sql) })
+        };
+        let batches = self.guarded(|| cancellation.sync_scope(start))?;
+        Ok(Running { batches, plan, sql: Arc::clone(&self.sql), cancellation })
     }
 
     /// Starts something that may fail or panic.
@@ -304,6 +307,14 @@ struct Running {
     batches: SendableRecordBatchStream,
     plan: Arc<dyn ExecutionPlan>,
     sql: Arc<str>,
+    /// Reaches functions that are being called when this is dropped.
+    cancellation: Cancellation,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cancellation.cancel();
+    }
 }
 
 impl Running {
@@ -327,7 +338,8 @@ impl Running {
     }
 
     async fn next(&mut self) -> Option<Result<RecordBatch, Failure>> {
-        match AssertUnwindSafe(self.batches.next()).catch_unwind().await {
+        let next = self.cancellation.scope(self.batches.next());
+        match AssertUnwindSafe(next).catch_unwind().await {
             Ok(Some(Ok(batch))) => Some(Ok(batch)),
             Ok(Some(Err(error))) => Some(Err(Failure::Error(error))),
             Ok(None) => None,

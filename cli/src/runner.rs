@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef, UInt64Type};
-use fuseline::{Query, Session, StatementKind};
+use fuseline::{Cancellation, Query, Session, StatementKind};
 use futures::StreamExt;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -98,13 +98,18 @@ impl Runner {
     pub fn run(&mut self, sql: &str, destination: Destination) -> Result<Destination, CliError> {
         let started = Instant::now();
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let task = self.workers.spawn(query_task(self.session.clone(), sql.to_string(), sender));
+        let cancellation = Cancellation::default();
+        let (inside, work) =
+            (cancellation.clone(), query_task(self.session.clone(), sql.to_string(), sender));
+        let task = self.workers.spawn(async move { inside.scope(work).await });
         let mut statement = Running { task, receiver, bar: Bar::new(), query: None, ended: false };
         let result = self.write_result(&mut statement, destination);
         statement.bar.clear();
         if result.is_err() {
             // Also after a failed write: nobody reads the rest of the result.
             statement.task.abort();
+            // Functions that are being called do not notice that.
+            cancellation.cancel();
             if !statement.task.is_finished() {
                 self.waiter.block_on(async {
                     let _ = tokio::time::timeout(GRACE, &mut statement.task).await;

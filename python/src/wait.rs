@@ -12,10 +12,11 @@ use std::future::Future;
 use std::mem;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use fuseline::Cancellation;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use tokio::runtime::{Handle, Runtime};
@@ -116,12 +117,14 @@ impl Threads {
     ) -> PyResult<Task<T>> {
         let (runtime, running) = self.handle()?;
         let (sender, receiver) = mpsc::sync_channel(1);
+        let cancellation = Cancellation::default();
+        let inside = cancellation.clone();
         let handle = runtime.spawn(async move {
             let _running = running;
             // The receiver is gone when the wait was interrupted.
-            let _ = sender.send(work.await);
+            let _ = sender.send(inside.scope(work).await);
         });
-        Ok(Task { handle, receiver: Mutex::new(receiver) })
+        Ok(Task { handle, cancellation, ended: AtomicBool::new(false), receiver: Mutex::new(receiver) })
     }
 
     /// Runs work and waits for it.
@@ -146,6 +149,10 @@ impl Threads {
 /// Work on its way. Dropping it aborts the work.
 pub struct Task<T> {
     handle: JoinHandle<()>,
+    /// Reaches what abort does not: functions that are being called.
+    cancellation: Cancellation,
+    /// The outcome was taken.
+    ended: AtomicBool,
     // Only the waiting thread receives; the lock makes the receiver shareable with `detach`.
     receiver: Mutex<Receiver<fuseline::Result<T>>>,
 }
@@ -156,7 +163,10 @@ impl<T: Send> Task<T> {
     pub fn wait(&self, py: Python<'_>) -> PyResult<fuseline::Result<T>> {
         loop {
             match py.detach(|| self.receiver.lock().recv_timeout(POLL)) {
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => {
+                    self.ended.store(true, Ordering::Relaxed);
+                    return Ok(outcome);
+                }
                 Err(RecvTimeoutError::Timeout) => py.check_signals()?,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(ExecutionError::new_err("internal error: the query panicked"));
@@ -169,5 +179,9 @@ impl<T: Send> Task<T> {
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.handle.abort();
+        // Not once the work is done: what it made may live on, such as a query that has been started.
+        if !self.ended.load(Ordering::Relaxed) {
+            self.cancellation.cancel();
+        }
     }
 }

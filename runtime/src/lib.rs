@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod calls;
+pub mod cancel;
 pub mod code_cache;
 pub mod config;
 pub mod emit;
@@ -21,6 +22,7 @@ pub mod python;
 pub mod rule;
 pub mod source;
 pub mod udf;
+pub mod workers;
 
 pub use config::{Backend, FuselineOptions, FusionMode};
 pub use explain::{as_fused, explain_codegen, fused_stages};
@@ -35,6 +37,7 @@ use std::sync::Arc;
 /// Adds fusion to a session: the optimizer rule, after all others, and the settings `fuseline.*`
 /// (those already set stay). Doing it twice is doing it once.
 pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    cancel::install();
     let config = builder.config().get_or_insert_with(SessionConfig::new);
     let options = config.options_mut();
     if options.extensions.get::<FuselineOptions>().is_none() {

@@ -68,8 +68,7 @@ impl Mapping {
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        self.start =
-            NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
+        self.start = NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))?;
         self.len = len;
         Ok(())
     }

@@ -24,6 +24,7 @@
 
 mod error;
 mod frame;
+mod function;
 mod ipc;
 mod layout;
 mod pool;
@@ -36,6 +37,7 @@ mod worker;
 mod tests;
 
 pub use error::{Exception, FailedRow, WorkerError};
+pub use function::PooledFunction;
 pub use pool::Pool;
 pub use process::Interpreter;
 
@@ -53,7 +55,7 @@ pub enum Transport {
 }
 
 /// The loops and conversions that worker processes share with functions of this process.
-const ROWS: &str = include_str!("../rows.py");
+const ROWS: &str = include_str!("../python/rows.py");
 
 /// A function as workers know it.
 #[derive(Clone, Debug)]

@@ -89,9 +89,8 @@ pub fn send(
 pub fn receive(socket: &UnixStream, patience: &mut Patience<'_>) -> Result<Frame, FrameError> {
     let mut prefix = [0; PREFIX];
     read_exact(socket, &mut prefix, patience)?;
-    let length = |at: usize| {
-        u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]) as usize
-    };
+    let length =
+        |at: usize| u32::from_le_bytes([prefix[at], prefix[at + 1], prefix[at + 2], prefix[at + 3]]) as usize;
     let (header_len, body_len) = (length(0), length(4));
     if header_len > MAX_HEADER {
         return Err(FrameError::Garbage(format!("a header of {header_len} bytes on its control socket")));

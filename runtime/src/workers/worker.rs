@@ -58,8 +58,7 @@ impl Worker {
     /// Starts a process and waits until it listens.
     pub fn start(interpreter: &Interpreter, cancelled: &dyn Fn() -> bool) -> Result<Worker, WorkerError> {
         let executable = interpreter.executable.display();
-        let not_started =
-            |e: io::Error| WorkerError::NotStarted { message: format!("{executable}: {e}") };
+        let not_started = |e: io::Error| WorkerError::NotStarted { message: format!("{executable}: {e}") };
         let process = Process::start(interpreter).map_err(not_started)?;
         let mut worker = Worker {
             process,
@@ -145,11 +144,7 @@ impl Worker {
         })
     }
 
-    fn load(
-        &mut self,
-        function: &WorkerFunction,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<(), WorkerError> {
+    fn load(&mut self, function: &WorkerFunction, cancelled: &dyn Fn() -> bool) -> Result<(), WorkerError> {
         let timeout = function.timeout.map_or(LOADING, |t| t.max(LOADING));
         let task = Task { rows: 0, timeout, memory_limit: function.memory_limit, cancelled };
         let params = function

@@ -79,11 +79,7 @@ impl Writer {
     /// A type without a plain layout (maps, unions).
     pub fn add(&mut self, column: &ArrayRef) -> Result<(), ArrowError> {
         let plain = plain(column.data_type());
-        if plain == *column.data_type() {
-            self.write(column)
-        } else {
-            self.write(&cast(column, &plain)?)
-        }
+        if plain == *column.data_type() { self.write(column) } else { self.write(&cast(column, &plain)?) }
     }
 
     /// Bytes that the region must have.
@@ -307,7 +303,10 @@ mod tests {
         let pairs = (0..5).map(|i| (i != 2).then(|| vec![Some(f64::from(i)), None]));
         same(FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(pairs, 2));
         let fields = vec![
-            (Arc::new(Field::new("a", DataType::Int32, true)), Arc::new(Int32Array::from(vec![1, 2, 3, 4])) as _),
+            (
+                Arc::new(Field::new("a", DataType::Int32, true)),
+                Arc::new(Int32Array::from(vec![1, 2, 3, 4])) as _,
+            ),
             (Arc::new(Field::new("b", list.data_type().clone(), true)), Arc::new(list) as ArrayRef),
         ];
         same(StructArray::from(fields));

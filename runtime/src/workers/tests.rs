@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 fn root() -> PathBuf {
-    let workspace = option_env!("FUSELINE_ROOT").map(PathBuf::from);
-    workspace.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn interpreter() -> Interpreter {
@@ -103,8 +102,7 @@ fn results_stay_while_later_calls_run_and_after_the_pool_is_gone() {
     let n = 20_000;
     let results: Vec<ArrayRef> = (0..50)
         .map(|k| {
-            let column: ArrayRef =
-                Arc::new(Float64Array::from_iter_values((0..n).map(|i| f64::from(i + k))));
+            let column: ArrayRef = Arc::new(Float64Array::from_iter_values((0..n).map(|i| f64::from(i + k))));
             call(&pool, &f, &[column]).unwrap().column
         })
         .collect();

@@ -79,11 +79,7 @@ impl Pool {
     }
 
     /// The right to have a worker, and an idle one if there is one.
-    fn take(
-        &self,
-        function: &WorkerFunction,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Seat<'_>, WorkerError> {
+    fn take(&self, function: &WorkerFunction, cancelled: &dyn Fn() -> bool) -> Result<Seat<'_>, WorkerError> {
         let mut state = self.state.lock();
         loop {
             let mut at = state.idle.iter().rposition(|w| w.has(function));
