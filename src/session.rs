@@ -10,8 +10,8 @@
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -28,6 +28,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::{ExplainStatement, Statement};
 use fuseline_runtime::udf::planning::{planning, planning_async};
+use fuseline_runtime::workers::{Interpreter, Pool};
 use fuseline_runtime::{FuselineOptions, FusionMode};
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) plans: PlanCache,
     pub(crate) writes: WriteLog,
     pub(crate) functions: Functions,
+    workers: OnceLock<Arc<Pool>>,
     /// Held by the INSERT into files that is running.
     pub(crate) insert_turns: Arc<tokio::sync::Mutex<()>>,
 }
@@ -175,6 +177,7 @@ impl SessionBuilder {
         let session = Session {
             inner: Arc::new(Inner {
                 functions,
+                workers: OnceLock::new(),
                 context,
                 files,
                 plans: PlanCache::default(),
@@ -283,6 +286,16 @@ impl Session {
         context.deregister_table(reference.clone())?;
         context.register_table(reference, provider)?;
         Ok(())
+    }
+
+    /// The worker processes of this session: at most one per thread, started when a function needs
+    /// them. `interpreter` says at the first call what they run.
+    pub fn workers(&self, interpreter: impl FnOnce() -> Interpreter) -> Arc<Pool> {
+        let make = || {
+            let threads = self.inner.context.state_ref().read().config().target_partitions();
+            Arc::new(Pool::new(interpreter(), threads))
+        };
+        Arc::clone(self.inner.workers.get_or_init(make))
     }
 
     /// The DataFusion context below. Tables, functions and settings changed through it are seen by the

@@ -124,6 +124,7 @@ class Worker:
         self.control = control
         self.regions = Regions()
         self.functions = {}
+        self.path = list(sys.path)
 
     def serve(self):
         """Answers until the other side closes the socket."""
@@ -145,6 +146,8 @@ class Worker:
                 return self.call_by_memory(request, fds), b""
             return self.call_by_socket(request, body)
         if request["op"] == "load":
+            # At the end those that this interpreter has by itself.
+            sys.path[:] = list(dict.fromkeys([*request["path"], *self.path]))
             load = sys.modules["fuseline_kinds"].load
             self.functions[request["f"]] = load(request, body)
             return {"answer": "ok"}, b""
@@ -163,7 +166,6 @@ class Worker:
         # Stays open for the signal handlers.
         faulthandler.enable(file=fds[0], all_threads=True)
         faulthandler.register(signal.SIGUSR1, file=fds[0], all_threads=True)
-        sys.path[:] = request["path"]
         # The parent's file and ours: the same conversions there and here.
         rows = types.ModuleType("fuseline_rows")
         rows.__file__ = "<fuseline>/rows.py"

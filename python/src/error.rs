@@ -2,9 +2,12 @@
 
 use fuseline::python::PythonException;
 use fuseline::udf;
+use fuseline::workers::Exception;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+
+use crate::workers::original;
 
 create_exception!(fuseline, Error, PyException, "Any error of fuseline.");
 create_exception!(fuseline, SqlError, Error, "The SQL is wrong, or not supported.");
@@ -39,6 +42,9 @@ pub fn to_py(error: fuseline::Error) -> PyErr {
 /// The error of a function, with the exception that it raised as its cause. What asks the program to
 /// end (SystemExit, KeyboardInterrupt) goes on its way as it is.
 fn function_error(py: Python<'_>, error: &udf::UdfError) -> PyErr {
+    if let Some(exception) = error.source.as_ref().and_then(|s| s.downcast_ref::<Exception>()) {
+        return worker_error(py, error, exception);
+    }
     let raised = error.source.as_ref().and_then(|s| s.downcast_ref::<PythonException>());
     if let (udf::UdfErrorKind::Interrupted, Some(PythonException(raised))) = (error.kind, raised) {
         return raised.clone_ref(py);
@@ -50,6 +56,20 @@ fn function_error(py: Python<'_>, error: &udf::UdfError) -> PyErr {
     let exception = UdfError::new_err(error.summary());
     exception.set_cause(py, Some(raised.clone_ref(py)));
     attributed(py, exception, error)
+}
+
+/// The same for a function in a worker process: its traceback comes as text, in the message.
+fn worker_error(py: Python<'_>, error: &udf::UdfError, exception: &Exception) -> PyErr {
+    let original = original(py, exception);
+    match (error.kind, original) {
+        (udf::UdfErrorKind::Interrupted, Some(original)) => original,
+        (_, Some(original)) => {
+            let exception = UdfError::new_err(error.to_string());
+            exception.set_cause(py, Some(original));
+            attributed(py, exception, error)
+        }
+        (_, None) => attributed(py, UdfError::new_err(error.to_string()), error),
+    }
 }
 
 fn attributed(py: Python<'_>, exception: PyErr, error: &udf::UdfError) -> PyErr {

@@ -14,6 +14,7 @@ mod parameters;
 mod result;
 mod udf;
 mod wait;
+mod workers;
 
 use std::ffi::OsString;
 use std::time::Duration;

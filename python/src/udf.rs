@@ -17,6 +17,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::connection::Connection;
 use crate::error::{SettingError, to_py};
+use crate::workers;
 
 /// What `_udf.Function.definition` returns.
 #[derive(FromPyObject)]
@@ -71,16 +72,13 @@ fn register(py: Python<'_>, session: &Session, function: &Bound<'_, PyAny>) -> P
 
 /// The function where its isolation wants it.
 fn batch_function(
-    _session: &Session,
+    session: &Session,
     spec: &FunctionSpec,
     callable: &Bound<'_, PyAny>,
 ) -> PyResult<Arc<dyn BatchFunction>> {
     match spec.isolation {
         Isolation::InProcess => Ok(Arc::new(PythonFunction::new(Arc::new(spec.clone()), callable))),
-        Isolation::Process | Isolation::Socket => Err(SettingError::new_err(format!(
-            "UDF '{}': isolation = '{}' is not there yet",
-            spec.name, spec.isolation
-        ))),
+        Isolation::Process | Isolation::Socket => workers::pooled(session, spec, callable),
     }
 }
 

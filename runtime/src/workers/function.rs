@@ -19,8 +19,13 @@ pub struct PooledFunction {
 
 impl PooledFunction {
     /// `pickled` is what cloudpickle makes of the function, or of the class to be instantiated once
-    /// per worker.
-    pub fn new(spec: &FunctionSpec, pool: Arc<Pool>, pickled: Vec<u8>) -> PooledFunction {
+    /// per worker; `search_path` is `sys.path`, by which it finds modules there.
+    pub fn new(
+        spec: &FunctionSpec,
+        pool: Arc<Pool>,
+        pickled: Vec<u8>,
+        search_path: Vec<String>,
+    ) -> PooledFunction {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let transport = match spec.isolation {
             // Not asked for here by anyone; shared memory serves it as well.
@@ -36,6 +41,7 @@ impl PooledFunction {
             timeout: spec.timeout,
             memory_limit: spec.memory_limit,
             pickled,
+            search_path,
         };
         PooledFunction { pool, function }
     }

@@ -73,6 +73,8 @@ pub struct WorkerFunction {
     pub memory_limit: Option<usize>,
     /// What cloudpickle made of the function, or of the class to be instantiated.
     pub pickled: Vec<u8>,
+    /// `sys.path`, so that workers import what this process can.
+    pub search_path: Vec<String>,
 }
 
 /// What a worker made of a batch.

@@ -35,8 +35,6 @@ pub struct Interpreter {
     pub executable: PathBuf,
     /// `fuseline/_worker.py`.
     pub script: PathBuf,
-    /// `sys.path`, so that workers import what this process can.
-    pub search_path: Vec<String>,
 }
 
 /// A running worker process.

@@ -19,19 +19,7 @@ fn interpreter() -> Interpreter {
         let text = String::from_utf8(out.stdout).expect("paths");
         text.lines().last().expect("a Python").to_owned()
     });
-    Interpreter {
-        executable: python.clone().into(),
-        script: root().join("python/fuseline/_worker.py"),
-        search_path: search_path(&python),
-    }
-}
-
-fn search_path(python: &str) -> Vec<String> {
-    let out = Command::new(python)
-        .args(["-c", "import sys, json; print(json.dumps(sys.path[1:]))"])
-        .output()
-        .expect("Python runs");
-    serde_json::from_slice::<Vec<String>>(&out.stdout).expect("a list of paths")
+    Interpreter { executable: python.into(), script: root().join("python/fuseline/_worker.py") }
 }
 
 fn pool(most: usize) -> Pool {
@@ -54,6 +42,7 @@ fn function(source: &str, params: &[DataType], returns: DataType) -> WorkerFunct
         timeout: None,
         memory_limit: None,
         pickled: pickled.into_bytes(),
+        search_path: Vec::new(),
     }
 }
 

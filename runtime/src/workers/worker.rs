@@ -68,7 +68,7 @@ impl Worker {
             result_bytes: 0,
             usable: true,
         };
-        let hello = json!({ "op": "hello", "path": interpreter.search_path, "rows": ROWS });
+        let hello = json!({ "op": "hello", "rows": ROWS });
         let faults = worker.process.faults.try_clone().map_err(not_started)?;
         let task = Task { rows: 0, timeout: LOADING, memory_limit: None, cancelled };
         match worker.ask(&task, &hello, &[], &[faults.as_fd()]) {
@@ -166,6 +166,7 @@ impl Worker {
                 Transport::SharedMemory => "memory",
                 Transport::Socket => "socket",
             },
+            "path": function.search_path,
             "pickled": function.pickled.len(),
         });
         let body = [function.pickled.as_slice(), &schema].concat();
