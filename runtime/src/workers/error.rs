@@ -86,12 +86,12 @@ pub enum WorkerError {
     /// The worker sent what is no answer, or the system refused a call.
     #[error("its worker process failed: {message}")]
     Broken { message: String },
-    /// The pool belongs to the process that this one was forked from.
+    /// The pool's lock was held when this process was forked.
     #[error(
-        "its worker processes belong to process {owner}, from which this one was forked; make a new \
-         connection in the child process"
+        "this process was forked while a function was being called, so its connection cannot call \
+         functions in worker processes; make a new connection after the fork"
     )]
-    Forked { owner: u32 },
+    Forked,
 }
 
 impl WorkerError {
@@ -110,7 +110,7 @@ impl WorkerError {
             | Self::Cancelled
             | Self::NotStarted { .. }
             | Self::Broken { .. }
-            | Self::Forked { .. } => None,
+            | Self::Forked => None,
         }
     }
 }

@@ -82,7 +82,7 @@ impl PooledFunction {
             | WorkerError::Cancelled
             | WorkerError::NotStarted { .. }
             | WorkerError::Broken { .. }
-            | WorkerError::Forked { .. } => {
+            | WorkerError::Forked => {
                 CallError::Fault(Failure { message, trace, source: Some(Arc::new(error)) })
             }
         }

@@ -9,28 +9,31 @@ use super::process::Interpreter;
 use super::worker::Worker;
 use super::{Output, WorkerFunction};
 use arrow::array::ArrayRef;
-use parking_lot::{Condvar, Mutex};
-use std::mem::ManuallyDrop;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How often a call that waits for a worker looks for cancellation.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long the pool's lock is waited for. It is held for moments, unless this process was forked
+/// while another thread held it: then for ever.
+const LOCK: Duration = Duration::from_secs(5);
 
 /// Workers, started as they are needed. Dropping the pool ends them.
 #[derive(Debug)]
 pub struct Pool {
     interpreter: Interpreter,
     most: usize,
-    /// The process whose workers these are.
-    owner: u32,
     state: Mutex<State>,
     returned: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// The last one was used last. Not dropped in a forked child: they are the parent's.
-    idle: ManuallyDrop<Vec<Worker>>,
+    /// The process whose workers these are. After a fork the child starts its own.
+    owner: u32,
+    /// The last one was used last.
+    idle: Vec<Worker>,
     /// Those that are starting or busy.
     busy: usize,
 }
@@ -41,8 +44,7 @@ impl Pool {
         Pool {
             interpreter,
             most: most.max(1),
-            owner: std::process::id(),
-            state: Mutex::default(),
+            state: Mutex::new(State { owner: std::process::id(), idle: Vec::new(), busy: 0 }),
             returned: Condvar::new(),
         }
     }
@@ -61,10 +63,6 @@ impl Pool {
         keeps_failures: bool,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Output, WorkerError> {
-        if self.owner != std::process::id() {
-            // Before any lock: a lock that was held at the fork is held for ever.
-            return Err(WorkerError::Forked { owner: self.owner });
-        }
         let mut seat = self.take(function, cancelled)?;
         let worker = match &mut seat.worker {
             Some(worker) => worker,
@@ -78,9 +76,19 @@ impl Pool {
         self.state.lock().idle.iter().map(Worker::pid).collect()
     }
 
+    fn lock(&self) -> Result<MutexGuard<'_, State>, WorkerError> {
+        let mut state = self.state.try_lock_for(LOCK).ok_or(WorkerError::Forked)?;
+        let here = std::process::id();
+        if state.owner != here {
+            // The parent's workers, and its calls. Dropping them here closes descriptors only.
+            *state = State { owner: here, idle: Vec::new(), busy: 0 };
+        }
+        Ok(state)
+    }
+
     /// The right to have a worker, and an idle one if there is one.
     fn take(&self, function: &WorkerFunction, cancelled: &dyn Fn() -> bool) -> Result<Seat<'_>, WorkerError> {
-        let mut state = self.state.lock();
+        let mut state = self.lock()?;
         loop {
             let mut at = state.idle.iter().rposition(|w| w.has(function));
             // A fresh interpreter is dearer than loading one more function.
@@ -104,15 +112,6 @@ impl Pool {
             if cancelled() {
                 return Err(WorkerError::Cancelled);
             }
-        }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if self.owner == std::process::id() {
-            // SAFETY: the pool is being dropped, so nobody looks at `idle` again.
-            unsafe { ManuallyDrop::drop(&mut self.state.get_mut().idle) };
         }
     }
 }
