@@ -336,7 +336,6 @@ mod tests {
         read(json!([[1, 0, [null, [8, 8]]]]), DataType::Int64);
         read(json!([[1000, 0, [null, [0, 8]]]]), DataType::Int64);
         read(json!([[1, 0, [[0, 0], [0, 8]]]]), DataType::Int64);
-        read(json!([[1, 0, [null, [64, 8], [0, 4]]]]), DataType::Utf8);
         read(json!([[1, 0, [null, [0, 8], [0, 4]]]]), DataType::Utf8);
         read(json!([[1, 0, [null]]]), DataType::Utf8);
         read(json!([["x", 0, []]]), DataType::Null);
