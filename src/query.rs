@@ -175,12 +175,15 @@ impl Query {
         *self.running.lock() = Some(RunningPlan::new(&plan));
         let context = self.session.context().task_ctx();
         let wanted = context.session_config().target_partitions();
-        let started = self.guarded(|| partitions::execute(&plan, &context, wanted))?;
+        let cancellation = Arc::new(CancelOnDrop(Cancellation::within_current()));
+        let start = || partitions::execute(&plan, &context, wanted);
+        let started = self.guarded(|| cancellation.0.sync_scope(start))?;
         Ok(started
             .into_iter()
             .map(|Partition { rows, batches }| {
                 let schema = plan.schema();
-                let running = Running { batches, plan: Arc::clone(&plan), sql: Arc::clone(&self.sql) };
+                let (plan, sql) = (Arc::clone(&plan), Arc::clone(&self.sql));
+                let running = Running { batches, plan, sql, cancellation: Arc::clone(&cancellation) };
                 Partition { rows, batches: boxed(schema, running.into_stream()) }
             })
             .collect())
@@ -276,12 +279,12 @@ impl Query {
     fn start(&self, plan: Arc<dyn ExecutionPlan>, delivery: Delivery) -> Result<Running> {
         *self.running.lock() = Some(RunningPlan::new(&plan));
         let context = self.session.context().task_ctx();
-        let cancellation = Cancellation::within_current();
+        let cancellation = Arc::new(CancelOnDrop(Cancellation::within_current()));
         let start = || match delivery {
             Delivery::AsItComes => execute_stream(Arc::clone(&plan), context),
             Delivery::InOrder { buffer } => in_order::execute(&plan, context, buffer),
         };
-        let batches = self.guarded(|| cancellation.sync_scope(start))?;
+        let batches = self.guarded(|| cancellation.0.sync_scope(start))?;
         Ok(Running { batches, plan, sql: Arc::clone(&self.sql), cancellation })
     }
 
@@ -307,13 +310,16 @@ struct Running {
     batches: SendableRecordBatchStream,
     plan: Arc<dyn ExecutionPlan>,
     sql: Arc<str>,
-    /// Reaches functions that are being called when this is dropped.
-    cancellation: Cancellation,
+    /// Shared by the partitions of one plan: they may have tasks in common.
+    cancellation: Arc<CancelOnDrop>,
 }
 
-impl Drop for Running {
+/// Reaches functions that are being called when nobody wants their results any more.
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.cancellation.cancel();
+        self.0.cancel();
     }
 }
 
@@ -338,7 +344,7 @@ impl Running {
     }
 
     async fn next(&mut self) -> Option<Result<RecordBatch, Failure>> {
-        let next = self.cancellation.scope(self.batches.next());
+        let next = self.cancellation.0.scope(self.batches.next());
         match AssertUnwindSafe(next).catch_unwind().await {
             Ok(Some(Ok(batch))) => Some(Ok(batch)),
             Ok(Some(Err(error))) => Some(Err(Failure::Error(error))),

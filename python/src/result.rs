@@ -11,6 +11,8 @@ use arrow::ffi::FFI_ArrowSchema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+// Not tokio's: its tasks inherit the query's cancellation.
+use datafusion::common::runtime::JoinSet;
 use fuseline::{Inputs, Partition, Query, Session, StatementKind};
 use fuseline_cli::TableText;
 use futures::{StreamExt, TryStreamExt};
@@ -18,7 +20,6 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList, PyTuple};
-use tokio::task::JoinSet;
 
 use crate::error::{Error, SqlError};
 use crate::output::arrow::{Batches, batches_capsule, import, stream_capsule};

@@ -151,7 +151,7 @@ pub struct Task<T> {
     handle: JoinHandle<()>,
     /// Reaches what abort does not: functions that are being called.
     cancellation: Cancellation,
-    /// The outcome was taken.
+    /// The work was done, and its outcome taken.
     ended: AtomicBool,
     // Only the waiting thread receives; the lock makes the receiver shareable with `detach`.
     receiver: Mutex<Receiver<fuseline::Result<T>>>,
@@ -164,7 +164,8 @@ impl<T: Send> Task<T> {
         loop {
             match py.detach(|| self.receiver.lock().recv_timeout(POLL)) {
                 Ok(outcome) => {
-                    self.ended.store(true, Ordering::Relaxed);
+                    // What failed may have left parts behind that still run.
+                    self.ended.store(outcome.is_ok(), Ordering::Relaxed);
                     return Ok(outcome);
                 }
                 Err(RecvTimeoutError::Timeout) => py.check_signals()?,

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
+// Not tokio's: its tasks inherit the query's cancellation.
+use datafusion::common::runtime::JoinSet;
 use fuseline::{Error, Partition, Result};
 use futures::StreamExt;
-use tokio::task::JoinSet;
 
 use super::column::{ColumnPart, Destination, Item, Rows, Shape, View};
 use super::memory::{Keeper, Memory};
