@@ -21,13 +21,14 @@ def ship(function, name):
             data = pickle.dumps(function)
     except Exception as error:
         advice = (
-            "what it refers to (globals, defaults, enclosed variables) goes with it, and must not be a "
-            "connection, a file, a lock or the like"
+            "what it refers to (globals, defaults, enclosed variables) goes with it, and must not "
+            "be a connection, a file, a lock or the like"
         )
         if cloudpickle is None:
             advice = "pip install cloudpickle, without which only functions of modules can be sent"
         raise TypeError(
-            f"UDF '{name}' cannot be sent to a worker process: {type(error).__name__}: {error}; {advice}"
+            f"UDF '{name}' cannot be sent to a worker process: {type(error).__name__}: {error}; "
+            + advice
         ) from error
     return data, [os.fspath(path) for path in sys.path]
 
@@ -36,7 +37,8 @@ def interpreter(name):
     """The interpreter and the program that workers run."""
     if not sys.executable:
         raise RuntimeError(
-            f"UDF '{name}': worker processes need to know the interpreter, and sys.executable is empty"
+            f"UDF '{name}': worker processes need to know the interpreter, and sys.executable is "
+            "empty"
         )
     folder = os.path.dirname(os.path.abspath(__file__))
     return sys.executable, os.path.join(folder, "_worker.py")

@@ -2,8 +2,8 @@
 
 A `Column` is one node of Arrow's columnar format over memory that somebody else owns. This module
 needs nothing but the standard library until numpy or pyarrow is asked for, so that functions over
-rows run where neither is installed. Types are the format strings of Arrow's C data interface: "g" is
-float64, "u" is utf8, "+l" a list.
+rows run where neither is installed. Types are the format strings of Arrow's C data interface: "g"
+is float64, "u" is utf8, "+l" a list.
 """
 
 import datetime
@@ -93,8 +93,8 @@ class Type:
 class Column:
     """Values of one type: their number, their nulls, and the buffers that hold them.
 
-    `buffers` starts with the validity bitmap (None without nulls); each is an object with the buffer
-    protocol. Bitmaps start at bit 0, offsets at 0.
+    `buffers` starts with the validity bitmap (None without nulls); each is an object with the
+    buffer protocol. Bitmaps start at bit 0, offsets at 0.
     """
 
     __slots__ = ("type", "length", "nulls", "buffers", "children")
@@ -116,7 +116,7 @@ def read_column(type_, nodes, memory):
 
 
 def place_column(column, nodes, parts, end):
-    """Lays a column out after `end`: appends its nodes and `(offset, buffer)`s, gives the new end."""
+    """Lays a column out after `end`: appends nodes and `(offset, buffer)`s, gives the new end."""
     places = []
     for buffer in column.buffers:
         if buffer is None:
@@ -378,14 +378,15 @@ def _offsets_of(pieces, wide):
     try:
         return array("i", ends)
     except OverflowError:
-        raise OverflowError("the results of one batch are longer than 2 GiB; lower batch_rows") from None
+        message = "the results of one batch are longer than 2 GiB; lower batch_rows"
+        raise OverflowError(message) from None
 
 
 def encoder(type_):
     """A function from a Python value that is not None to what `_from_stored` takes.
 
-    It raises what the same value raises in-process: TypeError for another class, OverflowError for a
-    number out of range. `None` where pyarrow has to convert.
+    It raises what the same value raises in-process: TypeError for another class, OverflowError for
+    a number out of range. `None` where pyarrow has to convert.
     """
     import fuseline_rows as rows
 

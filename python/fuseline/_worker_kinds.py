@@ -1,7 +1,7 @@
 """The kinds of functions in a worker process: how each gets its arguments and what it may return.
 
-The same as in-process, where the code is Rust: a test runs one matrix through both, and what rows.py
-holds is shared.
+The same as in-process, where the code is Rust: a test runs one matrix through both, and what
+rows.py holds is shared.
 """
 
 import pickle
@@ -72,7 +72,8 @@ def load(request, body):
     trees = [*request["params"], request["returns"]]
     needed = request["kind"] == "arrow" or request["transport"] == "socket"
     if needed or any(columns.Type(tree).needs_arrow() for tree in trees):
-        pyarrow = need("pyarrow", "functions of this kind or type need pyarrow: pip install pyarrow")
+        message = "functions of this kind or type need pyarrow: pip install pyarrow"
+        pyarrow = need("pyarrow", message)
         arrow = pyarrow.ipc.read_schema(pyarrow.py_buffer(body).slice(size)).types
     known = arrow or [None] * len(trees)
     *params, returns = [columns.Type(tree, a) for tree, a in zip(trees, known)]

@@ -53,19 +53,28 @@ COLUMNS = {
     "bool": (pa.bool_(), [True, None, False, True, True]),
     "str": (pa.string(), ["a", None, "", "Grüße 🎈", "a longer text than any view"]),
     "bytes": (pa.binary(), [b"a", None, b"", b"\x00\xff", b"more"]),
-    "date": (pa.date32(), [DAY(1970, 1, 1), None, DAY(1, 1, 1), DAY(9999, 12, 31), DAY(2024, 2, 29)]),
+    "date": (pa.date32(), [DAY(1970, 1, 1), None, DAY.min, DAY.max, DAY(2024, 2, 29)]),
     "datetime": (
         pa.timestamp("us"),
-        [TIME(1970, 1, 1), None, TIME(1899, 12, 31, 23, 59, 59, 999999), TIME(2024, 2, 29, 1), TIME.min],
+        [TIME(1970, 1, 1), None, TIME(1899, 12, 31, 23, 59, 59, 999999), TIME.max, TIME.min],
     ),
-    "datetime_s": (pa.timestamp("s"), [TIME(1970, 1, 1), None, TIME(2024, 2, 29, 1), TIME(1900, 1, 1), None]),
+    "datetime_s": (
+        pa.timestamp("s"),
+        [TIME(1970, 1, 1), None, TIME(2024, 2, 29, 1), TIME(1900, 1, 1), None],
+    ),
     "datetime_utc": (
         pa.timestamp("us", "UTC"),
         [TIME(1970, 1, 1, tzinfo=UTC), None, TIME(2024, 2, 29, 1, tzinfo=UTC), None, None],
     ),
-    "time": (pa.time64("us"), [datetime.time(1, 2, 3, 4), None, datetime.time.min, datetime.time.max, None]),
+    "time": (
+        pa.time64("us"),
+        [datetime.time(1, 2, 3, 4), None, datetime.time.min, datetime.time.max, None],
+    ),
     "timedelta": (pa.duration("us"), [SPAN(1), None, SPAN(-1, 5, 7), SPAN(0), SPAN(100, 3)]),
-    "decimal": (pa.decimal128(12, 3), [D("1.500"), None, D("-0.001"), D("999999999.999"), D("0.000")]),
+    "decimal": (
+        pa.decimal128(12, 3),
+        [D("1.500"), None, D("-0.001"), D("999999999.999"), D("0.000")],
+    ),
     "list": (pa.list_(pa.int64()), [[1, None], None, [], [3], [4, 5, 6]]),
     "texts": (pa.list_(pa.string()), [["a", None], None, [], ["ü"], ["", "b"]]),
     "pair": (pa.list_(pa.float64(), 2), [[1.0, 2.0], None, [3.0, 4.0], [0.5, -1.0], [7.0, 8.0]]),
@@ -180,7 +189,9 @@ def test_a_class_is_instantiated_once_per_worker(con, isolation):
         def __call__(self, i: int) -> str:
             return self.name
 
-    con.udf(name="instance", returns="VARCHAR", params=["BIGINT"], isolation=isolation, batch_rows=7)(Counts)
+    con.udf(
+        name="instance", returns="VARCHAR", params=["BIGINT"], isolation=isolation, batch_rows=7
+    )(Counts)
     for _ in range(3):
         names = {name for (name,) in con.sql("SELECT DISTINCT instance(i) FROM t").fetchall()}
     pids = {name.partition("-")[0] for name in names}
@@ -211,9 +222,8 @@ def test_views_that_a_function_keeps_stay_what_they_were(con):
         assert not x.flags.writeable
         return np.array([all((a == b).all() for a, b in kept)] * len(x))
 
-    con.udf(
-        name="keeps", params=["DOUBLE"], returns="BOOLEAN", kind="numpy", isolation="process", batch_rows=10
-    )(keeps)
+    options = {"kind": "numpy", "isolation": "process", "batch_rows": 10}
+    con.udf(name="keeps", params=["DOUBLE"], returns="BOOLEAN", **options)(keeps)
     for k in range(3):
         # Booleans as ints: min is false where one was.
         sql = f"SELECT min(CASE WHEN keeps(x + {k}) THEN 1 ELSE 0 END) FROM t"
@@ -372,7 +382,8 @@ def test_a_hung_worker_is_killed_at_its_timeout(con, isolation):
 
     assert con.sql("SELECT hangs(i) FROM t WHERE i < 5").to_arrow().num_rows == 5
     started = time.monotonic()
-    with pytest.raises(fuseline.UdfError, match="UDF 'hangs': it took longer than its timeout of 0.4 s") as caught:
+    words = "UDF 'hangs': it took longer than its timeout of 0.4 s"
+    with pytest.raises(fuseline.UdfError, match=words) as caught:
         con.sql("SELECT hangs(i) FROM t").to_arrow()
     assert time.monotonic() - started < 5
     # Where it hung.
@@ -387,7 +398,8 @@ def test_a_worker_that_passes_its_memory_limit_is_killed(con):
         return len(hoard)
 
     assert con.sql("SELECT hoards(i) FROM t WHERE i = 1").fetchall() == [(100,)]
-    with pytest.raises(fuseline.UdfError, match="UDF 'hoards': .* more than its memory_limit of 300.0 MiB"):
+    words = "UDF 'hoards': .* more than its memory_limit of 300.0 MiB"
+    with pytest.raises(fuseline.UdfError, match=words):
         con.sql("SELECT hoards(i) FROM t").to_arrow()
     assert con.sql("SELECT hoards(i) FROM t WHERE i = 1").fetchall() == [(100,)]
 
