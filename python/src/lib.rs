@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Called when the interpreter is about to end, while everything still works.
 #[pyfunction]
 fn at_exit(py: Python<'_>) {
+    // First nobody enters any more, then those inside are asked to leave.
+    py.detach(|| fuseline::python::close(Duration::ZERO));
+    fuseline::python::interrupt::interrupt_all(py, PATIENCE);
     py.detach(|| fuseline::python::close(PATIENCE));
 }
 

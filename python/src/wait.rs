@@ -17,6 +17,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use fuseline::Cancellation;
+use fuseline::python::interrupt::interrupt_cancelled;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use tokio::runtime::{Handle, Runtime};
@@ -183,6 +184,8 @@ impl<T> Drop for Task<T> {
         // Not once the work is done: what it made may live on, such as a query that has been started.
         if !self.ended.load(Ordering::Relaxed) {
             self.cancellation.cancel();
+            // Functions in Python look at nothing while they run.
+            Python::try_attach(interrupt_cancelled);
         }
     }
 }

@@ -66,7 +66,8 @@ impl Cancellation {
     }
 }
 
-fn current() -> Option<Cancellation> {
+/// That of the work that this thread is doing.
+pub fn current() -> Option<Cancellation> {
     CURRENT.try_with(Clone::clone).ok()
 }
 

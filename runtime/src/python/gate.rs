@@ -7,6 +7,7 @@
 //! A thread that is inside when the interpreter ends would be ended by Python, in the middle of Rust
 //! code. So Python calls [`close`] before: nobody enters any more, and those inside may leave.
 
+use crate::python::interrupt::Inside;
 use crate::udf::Gate;
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -79,6 +80,7 @@ pub fn enter<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> (Option<T>, Dur
     let attached = || {
         Python::try_attach(|py| {
             waited = started.elapsed();
+            let _inside = if INSIDE.get() { None } else { Some(Inside::new(py)) };
             let _leave = Leave(INSIDE.replace(true));
             work(py)
         })

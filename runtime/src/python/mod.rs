@@ -12,6 +12,7 @@ pub mod exception;
 pub mod from_python;
 pub mod gate;
 mod helper;
+pub mod interrupt;
 pub mod memory;
 mod numpy;
 mod pandas;
