@@ -379,7 +379,7 @@ fn coerces(from: &DataType, to: &DataType) -> bool {
         (a, b) if a.is_integer() && b.is_integer() => true,
         (a, D::Float64) => a.is_numeric(),
         (D::Int8 | D::Int16 | D::UInt8 | D::UInt16 | D::Float16, D::Float32) => true,
-        (a, b) if (a.is_integer() || decimal(a)) && decimal(b) => true,
+        (a, b) if (a.is_numeric() || decimal(a)) && decimal(b) => true,
         (D::Date32 | D::Date64, D::Timestamp(_, None) | D::Date32 | D::Date64) => true,
         (D::Timestamp(_, a), D::Timestamp(_, b)) => a.is_some() == b.is_some(),
         (D::Duration(_), D::Duration(_)) => true,
