@@ -295,6 +295,11 @@ fn end_of(sql: &str) -> (usize, usize) {
 /// Rewords the plan errors that people meet most.
 fn plan_message(message: &str) -> String {
     let message = tidy(message);
+    // Our own words about a call of a user-defined function, wrapped by whoever asked for them.
+    if let Some((_, ours)) = message.split_once("user-defined coercion failed with: UDF ") {
+        let ours = ours.split(" No function matches the given name").next().unwrap_or(ours);
+        return format!("UDF {}", ours.trim_end_matches('.'));
+    }
     if let Some(rest) = message.strip_prefix("Invalid function '") {
         let mut message = String::from("there is no function '") + &rest.replace(".\nDid", "; did");
         if message.ends_with('.') {
