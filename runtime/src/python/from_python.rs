@@ -38,9 +38,9 @@ pub fn from_list(list: &Bound<'_, PyList>, data_type: &DataType) -> PyResult<(Ar
     let mut misfits = Misfits::new();
     let array: ArrayRef = match data_type {
         DataType::Null => new_null_array(data_type, list.len()),
-        DataType::Float64 => numbers::<Float64Type>(list, &mut misfits, float)?,
+        DataType::Float64 => plain::<Float64Type>(list, &mut misfits, raw_float)?,
         DataType::Float32 => numbers::<Float32Type>(list, &mut misfits, |o| float(o).map(|v| v as f32))?,
-        DataType::Int64 => numbers::<Int64Type>(list, &mut misfits, int)?,
+        DataType::Int64 => plain::<Int64Type>(list, &mut misfits, raw_int)?,
         DataType::Int32 => numbers::<Int32Type>(list, &mut misfits, narrow::<i32>)?,
         DataType::Int16 => numbers::<Int16Type>(list, &mut misfits, narrow::<i16>)?,
         DataType::Int8 => numbers::<Int8Type>(list, &mut misfits, narrow::<i8>)?,
@@ -179,24 +179,69 @@ fn micros_by<T: ArrowPrimitiveType<Native = i64>>(
     numbers::<T>(list, misfits, |o| micros.call1(py, (o,))?.extract::<i64>(py))
 }
 
-fn float(o: &Bound<'_, PyAny>) -> PyResult<f64> {
-    // SAFETY: the GIL is held and the object is alive.
-    let v = unsafe { ffi::PyFloat_AsDouble(o.as_ptr()) };
-    // SAFETY: the GIL is held.
-    if v == -1.0 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
-        return Err(PyErr::fetch(o.py()));
+/// As [`numbers`] for values that Python's C interface reads in one step, without a reference of our
+/// own to each item. `read` must return `None` iff it has set an exception.
+fn plain<T: ArrowPrimitiveType>(
+    list: &Bound<'_, PyList>,
+    misfits: &mut Misfits,
+    read: impl Fn(*mut ffi::PyObject) -> Option<T::Native>,
+) -> PyResult<ArrayRef> {
+    let py = list.py();
+    let rows = list.len();
+    let mut values: Vec<T::Native> = Vec::with_capacity(rows);
+    let mut nulls = NullBufferBuilder::new(rows);
+    // SAFETY: None lives as long as the interpreter.
+    let none = unsafe { ffi::Py_None() };
+    for row in 0..rows {
+        // SAFETY: the GIL is held. The reference is borrowed from the list, which only we have; it is
+        // null, with an exception, should somebody have shortened it all the same.
+        let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), row as isize) };
+        if item.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        if item == none {
+            values.push(T::Native::default());
+            nulls.append_null();
+            continue;
+        }
+        match read(item) {
+            Some(value) => {
+                values.push(value);
+                nulls.append_non_null();
+            }
+            None => {
+                let error = PyErr::fetch(py);
+                values.push(T::Native::default());
+                nulls.append_null();
+                if !is_missing(&list.get_item(row)?) {
+                    misfits.push((row, failure(py, error, false)));
+                }
+            }
+        }
     }
-    Ok(v)
+    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls.finish())))
+}
+
+fn raw_float(o: *mut ffi::PyObject) -> Option<f64> {
+    // SAFETY: callers hold the GIL and the object is alive.
+    let v = unsafe { ffi::PyFloat_AsDouble(o) };
+    // SAFETY: the GIL is held.
+    (v != -1.0 || unsafe { ffi::PyErr_Occurred() }.is_null()).then_some(v)
+}
+
+fn raw_int(o: *mut ffi::PyObject) -> Option<i64> {
+    // SAFETY: callers hold the GIL and the object is alive.
+    let v = unsafe { ffi::PyLong_AsLongLong(o) };
+    // SAFETY: the GIL is held.
+    (v != -1 || unsafe { ffi::PyErr_Occurred() }.is_null()).then_some(v)
+}
+
+fn float(o: &Bound<'_, PyAny>) -> PyResult<f64> {
+    raw_float(o.as_ptr()).ok_or_else(|| PyErr::fetch(o.py()))
 }
 
 fn int(o: &Bound<'_, PyAny>) -> PyResult<i64> {
-    // SAFETY: the GIL is held and the object is alive.
-    let v = unsafe { ffi::PyLong_AsLongLong(o.as_ptr()) };
-    // SAFETY: the GIL is held.
-    if v == -1 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
-        return Err(PyErr::fetch(o.py()));
-    }
-    Ok(v)
+    raw_int(o.as_ptr()).ok_or_else(|| PyErr::fetch(o.py()))
 }
 
 fn narrow<T: TryFrom<i64>>(o: &Bound<'_, PyAny>) -> PyResult<T> {

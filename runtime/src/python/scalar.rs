@@ -18,8 +18,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Rows in a block.
-const BLOCK: usize = 4096;
+/// Rows in a block: its objects stay in the first-level cache.
+const BLOCK: usize = 512;
 
 /// The loops by the number of arguments.
 #[derive(Default)]
