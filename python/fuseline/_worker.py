@@ -142,6 +142,8 @@ class Worker:
     def answer(self, request, body, fds):
         """The answer to a request."""
         if request["op"] == "call":
+            for name in request["forget"]:
+                self.functions.pop(name, None)
             if "out" in request:
                 return self.call_by_memory(request, fds), b""
             return self.call_by_socket(request, body)

@@ -262,6 +262,17 @@ def test_functions_of_modules_and_closures_travel(con, tmp_path, monkeypatch):
     assert con.sql("SELECT twice(i), times(i) FROM t WHERE i = 3").fetchall() == [(6, 30)]
 
 
+def test_functions_of_sql_travel():
+    with fuseline.connect(threads=2, allow_create_function=True) as con:
+        con.sql(f"""
+            CREATE FUNCTION plus(x DOUBLE, n BIGINT DEFAULT 2) RETURNS DOUBLE LANGUAGE python
+            WITH (isolation = process, timeout = 60) AS $$
+                import os
+                return x + n if os.getpid() != {os.getpid()} else None
+            $$""")
+        assert con.sql("SELECT plus(1.5), plus(1.5, 10)").fetchall() == [(3.5, 11.5)]
+
+
 def test_a_function_that_cannot_travel_is_refused_at_registration(con):
     def asks(i: int) -> int:
         return con.sql("SELECT 1").fetchall()[0][0]

@@ -34,6 +34,7 @@ impl PooledFunction {
         };
         let function = WorkerFunction {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
+            alive: Arc::default(),
             kind: spec.kind.word(),
             params: spec.params.iter().map(|p| (p.name.clone(), p.data_type.clone())).collect(),
             returns: spec.returns.clone(),

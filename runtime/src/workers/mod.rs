@@ -43,6 +43,7 @@ pub use process::Interpreter;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How columns get to a worker and back.
@@ -62,6 +63,8 @@ const ROWS: &str = include_str!("../python/rows.py");
 pub struct WorkerFunction {
     /// Differs from all other functions of the pool.
     pub id: u64,
+    /// Workers forget the function once this is dropped with its last clone.
+    pub alive: Arc<()>,
     /// `scalar`, `numpy`, `arrow` or `pandas`.
     pub kind: &'static str,
     pub params: Vec<(String, DataType)>,

@@ -35,6 +35,7 @@ fn function(source: &str, params: &[DataType], returns: DataType) -> WorkerFunct
     let pickled = format!("c__builtin__\neval\n(V{escaped}\ntR.");
     WorkerFunction {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
+        alive: Arc::default(),
         kind: "scalar",
         params: params.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect(),
         returns,
@@ -129,6 +130,25 @@ fn exceptions_arrive_with_their_row_and_the_worker_goes_on() {
     };
     assert!(!failed.exception.ordinary);
     assert_eq!(pool.idle_pids(), pid, "the worker is still the same");
+}
+
+#[test]
+fn dropped_functions_are_forgotten() {
+    let pool = pool(1);
+    let count =
+        "import gc\nreturn sum(getattr(o, '__name__', '') == 'the_dropped' for o in gc.get_objects())";
+    let count = int_function(count);
+    let dropped =
+        function("def the_dropped(x):\n    return x\nf = the_dropped", &[DataType::Int64], DataType::Int64);
+    let counted = || {
+        let column = call(&pool, &count, &ints(0..1)).unwrap().column;
+        column.as_primitive::<Int64Type>().value(0)
+    };
+    assert_eq!(counted(), 0);
+    call(&pool, &dropped, &ints(0..3)).unwrap();
+    assert_eq!(counted(), 1);
+    drop(dropped);
+    assert_eq!(counted(), 0);
 }
 
 #[test]

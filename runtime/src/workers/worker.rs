@@ -15,11 +15,11 @@ use arrow::buffer::Buffer;
 use arrow::compute::cast;
 use arrow::error::ArrowError;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// How often a wait looks for cancellation.
@@ -38,7 +38,8 @@ const SMALL: usize = 32 << 10;
 #[derive(Debug)]
 pub struct Worker {
     process: Process,
-    loaded: HashSet<u64>,
+    /// The functions that the process has, with a sign of whether anybody may still call them.
+    loaded: HashMap<u64, Weak<()>>,
     arguments: Option<Region>,
     shelf: Arc<Shelf>,
     /// What the last result needed: a guess at the next.
@@ -62,7 +63,7 @@ impl Worker {
         let process = Process::start(interpreter).map_err(not_started)?;
         let mut worker = Worker {
             process,
-            loaded: HashSet::new(),
+            loaded: HashMap::new(),
             arguments: None,
             shelf: Arc::default(),
             result_bytes: 0,
@@ -87,7 +88,7 @@ impl Worker {
 
     /// Whether it has the function already.
     pub fn has(&self, function: &WorkerFunction) -> bool {
-        self.loaded.contains(&function.id)
+        self.loaded.contains_key(&function.id)
     }
 
     pub fn pid(&self) -> u32 {
@@ -118,6 +119,7 @@ impl Worker {
             "rows": rows,
             "given": columns.len(),
             "collect": keeps_failures,
+            "forget": self.forget(),
         });
         let (answer, column) = match function.transport {
             Transport::SharedMemory => self.by_memory(&task, function, request, columns)?,
@@ -142,6 +144,19 @@ impl Worker {
             in_function: seconds("function"),
             in_conversion: seconds("conversion"),
         })
+    }
+
+    /// The functions that were dropped since the last call.
+    fn forget(&mut self) -> Vec<u64> {
+        let mut gone = Vec::new();
+        self.loaded.retain(|id, alive| {
+            let keep = alive.strong_count() > 0;
+            if !keep {
+                gone.push(*id);
+            }
+            keep
+        });
+        gone
     }
 
     fn load(&mut self, function: &WorkerFunction, cancelled: &dyn Fn() -> bool) -> Result<(), WorkerError> {
@@ -172,7 +187,7 @@ impl Worker {
         let body = [function.pickled.as_slice(), &schema].concat();
         match self.ask(&task, &request, &body, &[]) {
             Ok(_) => {
-                self.loaded.insert(function.id);
+                self.loaded.insert(function.id, Arc::downgrade(&function.alive));
                 Ok(())
             }
             Err(WorkerError::Raised(exception)) => Err(WorkerError::Trouble {
