@@ -135,8 +135,7 @@ fn exceptions_arrive_with_their_row_and_the_worker_goes_on() {
 #[test]
 fn dropped_functions_are_forgotten() {
     let pool = pool(1);
-    let count =
-        "import gc\nreturn sum(getattr(o, '__name__', '') == 'the_dropped' for o in gc.get_objects())";
+    let count = "import gc\ngc.collect()\nreturn sum(getattr(o, '__name__', '') == 'the_dropped' for o in gc.get_objects())";
     let count = int_function(count);
     let dropped =
         function("def the_dropped(x):\n    return x\nf = the_dropped", &[DataType::Int64], DataType::Int64);
