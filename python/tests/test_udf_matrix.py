@@ -19,7 +19,7 @@ pytest.importorskip("pandas")
 
 UTC = dt.timezone.utc
 
-# Type: SQL or pyarrow name, values (the third of them is the one that raises), pyarrow type.
+# Type: pyarrow's, values of which the third is the one that raises.
 TYPES = {
     "bool": (pa.bool_(), [True, True, False, True]),
     "int8": (pa.int8(), [1, -128, 7, 127]),
@@ -34,16 +34,27 @@ TYPES = {
     "float64": (pa.float64(), [1.5, math.nan, 7.25, -math.inf]),
     "str": (pa.string(), ["a", "", "stop", "äöü€😀"]),
     "bytes": (pa.binary(), [b"a", b"", b"stop", b"\x00\xff"]),
-    "date": (pa.date32(), [dt.date(1970, 1, 1), dt.date(1, 1, 1), dt.date(7, 7, 7), dt.date(9999, 12, 31)]),
+    "date": (
+        pa.date32(),
+        [dt.date(1970, 1, 1), dt.date(1, 1, 1), dt.date(7, 7, 7), dt.date(9999, 12, 31)],
+    ),
     "datetime": (
         pa.timestamp("us"),
-        [dt.datetime(1970, 1, 1), dt.datetime(1677, 9, 22), dt.datetime(2007, 7, 7), dt.datetime(2200, 1, 1, 1, 2, 3, 4)],
+        [
+            dt.datetime(1970, 1, 1),
+            dt.datetime(1677, 9, 22),
+            dt.datetime(2007, 7, 7),
+            dt.datetime(2200, 1, 1, 1, 2, 3, 4),
+        ],
     ),
     "zoned": (
         pa.timestamp("us", "UTC"),
         [dt.datetime(y, 1, 2, 3, 4, 5, 6, UTC) for y in (1970, 1900, 2007, 2100)],
     ),
-    "time": (pa.time64("us"), [dt.time(0), dt.time(23, 59, 59, 999999), dt.time(7, 7), dt.time(12)]),
+    "time": (
+        pa.time64("us"),
+        [dt.time(0), dt.time(23, 59, 59, 999999), dt.time(7, 7), dt.time(12)],
+    ),
     "timedelta": (
         pa.duration("us"),
         [dt.timedelta(0), dt.timedelta(-1), dt.timedelta(7), dt.timedelta(1, 2, 3)],
@@ -62,7 +73,8 @@ KINDS = ["scalar", "numpy", "arrow", "pandas"]
 def rows_of(name):
     """Rows with NULL between them, enough for several batches of 5."""
     arrow, values = TYPES[name]
-    return arrow, [values[0], None, values[1], values[2], None, values[3], values[0], values[2], values[1]]
+    first, second, stop, last = values
+    return arrow, [first, None, second, stop, None, last, first, stop, second]
 
 
 def same(a, b):

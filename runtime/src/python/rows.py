@@ -189,7 +189,7 @@ def object_items(array):
 
 
 def series_items(series, floats):
-    """The values of a pandas Series, None where one is missing. In a column of floats NaN is a value."""
+    """The values of a pandas Series, None where one is missing; NaN is a value among floats."""
     import pandas
 
     missing = series.isna()
