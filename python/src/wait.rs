@@ -121,9 +121,11 @@ impl Threads {
         let cancellation = Cancellation::default();
         let inside = cancellation.clone();
         let handle = runtime.spawn(async move {
-            let _running = running;
+            let outcome = inside.scope(work).await;
+            // Before the caller hears of it: it may fork next.
+            drop(running);
             // The receiver is gone when the wait was interrupted.
-            let _ = sender.send(inside.scope(work).await);
+            let _ = sender.send(outcome);
         });
         Ok(Task { handle, cancellation, ended: AtomicBool::new(false), receiver: Mutex::new(receiver) })
     }
