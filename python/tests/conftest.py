@@ -3,6 +3,11 @@
 import pytest
 
 import fuseline
+import signal
+
+# A shell without job control starts background programs with SIGINT ignored, and Python keeps it so;
+# tests of Ctrl-C, and the programs they start, need the usual handler.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
