@@ -1,9 +1,10 @@
 """What the tests share."""
 
+import signal
+
 import pytest
 
 import fuseline
-import signal
 
 # A shell without job control starts background programs with SIGINT ignored, and Python keeps it so;
 # tests of Ctrl-C, and the programs they start, need the usual handler.
