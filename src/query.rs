@@ -260,7 +260,8 @@ impl Query {
             }
             Work::Statement(plan) => {
                 let schema = Arc::new(Schema::empty());
-                self.session.run_statement(*plan, &self.sql, &self.running).await?;
+                // Boxed for the same reason as in `Session::sql_with`.
+                self.session.run_statement(*plan, &self.sql, &self.running).boxed().await?;
                 let nothing = EmptyExec::new(Arc::clone(&schema));
                 Ok(nothing.execute(0, self.session.context().task_ctx())?)
             }

@@ -225,7 +225,9 @@ impl Session {
     /// # Errors
     /// As [`Session::sql`]; [`Error::Plan`] when values and parameters do not fit each other.
     pub async fn sql_with(&self, sql: &str, inputs: &Inputs) -> Result<Query> {
-        let planned = AssertUnwindSafe(self.plan_statement(sql, inputs)).catch_unwind();
+        // Boxed, so that DataFusion's futures are no part of this one's type: every crate that awaits it
+        // would generate code for all of them again, a minute of compilation for a program of ten lines.
+        let planned = AssertUnwindSafe(self.plan_statement(sql, inputs)).catch_unwind().boxed();
         match planned.await {
             Ok(planned) => {
                 let mut query = planned.map_err(|error| self.suggest(error))?;

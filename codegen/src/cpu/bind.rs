@@ -11,7 +11,7 @@ use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Sink, Ty};
 use crate::run::{EvalError, LoopOutput, Morsel};
 use arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray, StringViewArray,
-    UInt32Array, make_array, new_null_array,
+    UInt32Array, downcast_primitive_array, make_array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 use arrow::datatypes::DataType;
@@ -68,7 +68,7 @@ struct Stride {
 struct Columns {
     refs: Vec<ColumnRef>,
     strides: Vec<Stride>,
-    /// What the pointers point into; only dropped.
+    /// What was made for this call and the pointers point into; only dropped.
     _kept: Vec<Box<dyn Any>>,
 }
 
@@ -110,7 +110,12 @@ fn bind_columns(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Columns, EvalE
             return Err(binding(format!("column {name} has {} rows, not {}", array.len(), morsel.rows)));
         }
         let mut column = ColumnRef::UNUSED;
-        let nulls = array.logical_nulls().filter(|n| n.null_count() > 0);
+        // Only of a dictionary do the nulls depend on more than the array's own bitmap.
+        let computed = match &input.data_type {
+            DataType::Dictionary(..) => array.logical_nulls(),
+            _plain => None,
+        };
+        let nulls = computed.as_ref().or(array.nulls()).filter(|n| n.null_count() > 0);
         match (nulls, input.nullable) {
             (Some(_), false) => {
                 return Err(binding(format!("column {name} has nulls, but the loop was made for none")));
@@ -118,7 +123,6 @@ fn bind_columns(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Columns, EvalE
             (Some(nulls), true) => {
                 column.valid = nulls.validity().as_ptr();
                 column.valid_bit = nulls.offset() as u64;
-                out._kept.push(Box::new(nulls));
             }
             (None, true) if morsel.rows <= ONES_ROWS => column.valid = ONES.as_ptr(),
             (None, true) => {
@@ -128,50 +132,73 @@ fn bind_columns(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Columns, EvalE
             }
             (None, false) => {}
         }
-        let data = array.to_data();
-        let Some(first) = data.buffers().first() else {
-            return Err(binding(format!("column {name} has no buffer")));
-        };
-        let (mut width, mut padded) = (0, false);
-        match (&input.data_type, input.ty.width()) {
-            (_, None) => {
-                column.data = first.as_ptr();
-                column.data_bit = data.offset() as u64;
-            }
-            (DataType::Utf8 | DataType::LargeUtf8, _) => {
-                width = if input.data_type == DataType::Utf8 { 4 } else { 8 };
-                column.aux = data.buffers().get(1).map_or(std::ptr::null(), |b| b.as_ptr());
-            }
-            (DataType::Utf8View, _) => {
-                width = 16;
-                let pointers: Vec<*const u8> = data.buffers()[1..].iter().map(|b| b.as_ptr()).collect();
-                column.aux = pointers.as_ptr().cast();
-                out._kept.push(Box::new(pointers));
-            }
-            (DataType::Dictionary(key, _), _) => {
-                width = key.primitive_width().unwrap_or(1);
-                let Some(dictionary_array) = array.as_any_dictionary_opt() else {
-                    return Err(binding(format!("column {name} is no dictionary")));
-                };
-                let table = dictionary(dictionary_array.values().as_ref())?;
-                column.aux = table.as_ptr().cast();
-                column.aux_len = table.len() as u64;
-                out._kept.push(Box::new(table));
-            }
-            (_, Some(bytes)) => {
-                width = bytes;
-                padded = true;
-            }
+        if let Some(computed) = computed {
+            out._kept.push(Box::new(computed));
         }
-        if width > 0 {
-            // SAFETY: the array's offset lies within its buffer.
-            column.data = unsafe { first.as_ptr().add(data.offset() * width) };
-        }
-        out._kept.push(Box::new(data));
+        let stride = bind_data(array, &mut column, &mut out._kept)
+            .ok_or_else(|| binding(format!("column {name} is {}, which no loop reads", array.data_type())))?;
         out.refs.push(column);
-        out.strides.push(Stride { width, padded });
+        out.strides.push(stride);
     }
     Ok(out)
+}
+
+/// Points a column at an array's values: straight at its buffers, because making an `ArrayData` of every
+/// column would cost a small morsel more than its rows do. `None` for types that loops don't read.
+fn bind_data(array: &ArrayRef, column: &mut ColumnRef, kept: &mut Vec<Box<dyn Any>>) -> Option<Stride> {
+    let array: &dyn Array = array.as_ref();
+    let strings = |width| Some(Stride { width, padded: false });
+    match array.data_type() {
+        DataType::Boolean => {
+            let bits = array.as_boolean().values();
+            column.data = bits.values().as_ptr();
+            column.data_bit = bits.offset() as u64;
+            Some(Stride { width: 0, padded: false })
+        }
+        DataType::Utf8 => {
+            let text = array.as_string::<i32>();
+            column.data = text.value_offsets().as_ptr().cast();
+            column.aux = text.value_data().as_ptr();
+            strings(4)
+        }
+        DataType::LargeUtf8 => {
+            let text = array.as_string::<i64>();
+            column.data = text.value_offsets().as_ptr().cast();
+            column.aux = text.value_data().as_ptr();
+            strings(8)
+        }
+        DataType::Utf8View => {
+            let views = array.as_string_view();
+            let pointers: Vec<*const u8> = views.data_buffers().iter().map(|b| b.as_ptr()).collect();
+            column.data = views.views().as_ptr().cast();
+            column.aux = pointers.as_ptr().cast();
+            kept.push(Box::new(pointers));
+            strings(16)
+        }
+        DataType::Dictionary(..) => {
+            let dictionary_array = array.as_any_dictionary_opt()?;
+            let table = dictionary(dictionary_array.values().as_ref()).ok()?;
+            column.aux = table.as_ptr().cast();
+            column.aux_len = table.len() as u64;
+            kept.push(Box::new(table));
+            let (data, width) = primitive_values(dictionary_array.keys())?;
+            column.data = data;
+            strings(width)
+        }
+        _primitive => {
+            let (data, width) = primitive_values(array)?;
+            column.data = data;
+            Some(Stride { width, padded: true })
+        }
+    }
+}
+
+/// The values of a primitive array, and the bytes of each.
+fn primitive_values(array: &dyn Array) -> Option<(*const u8, usize)> {
+    fn of<T>(values: &[T]) -> Option<(*const u8, usize)> {
+        Some((values.as_ptr().cast(), size_of::<T>()))
+    }
+    downcast_primitive_array!(array => of(array.values()), _other => None)
 }
 
 /// Staged outputs take at most this much of a thread's working memory.
