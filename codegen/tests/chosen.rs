@@ -1,9 +1,10 @@
 //! What the tests of chosen loops share: columns of every type with and without nulls, and the comparison
 //! of compiled code with the interpreter on row counts around groups and chunks.
 
+use crate::support::engines::all_vectors;
 use arrow::array::*;
 use arrow::datatypes::DataType;
-use fuseline_codegen::cpu::{CompileOptions, compile};
+use fuseline_codegen::cpu::{CompileOptions, Vectors, compile};
 use fuseline_codegen::ir::*;
 use fuseline_codegen::run::{LoopOutput, Morsel, RunLoop};
 use std::sync::Arc;
@@ -15,18 +16,25 @@ pub(super) fn emit(value: ValueId, data_type: DataType) -> Emit {
     Emit::Value { value, data_type, nullable: true }
 }
 
-/// Runs both ways on every size and compares.
+/// Runs all ways on every size and compares.
 pub(super) fn check(lp: &Loop, columns: &dyn Fn(usize) -> Vec<ArrayRef>) {
-    let compiled = compile(lp, &CompileOptions { verify: true }).unwrap();
-    for rows in SIZES {
-        let inputs = columns(rows);
-        let morsel = Morsel { inputs: &inputs, rows, row_base: 5 };
-        let want = interp::run(lp, &morsel);
-        let got = compiled.run(&morsel);
-        match (want, got) {
-            (Ok(want), Ok(got)) => same(&want, &got, rows),
-            (Err(want), Err(got)) => assert_eq!(want, got, "{rows} rows"),
-            (want, got) => panic!("{rows} rows: interpreter {want:?}, compiled {got:?}"),
+    for vectors in all_vectors() {
+        let compiled = compile(lp, &CompileOptions { verify: true, vectors: *vectors }).unwrap();
+        if *vectors == Vectors::Auto {
+            assert_eq!(compiled.stats().narrow_loops, 0, "a lane loop has no wide form");
+        }
+        for rows in SIZES {
+            let inputs = columns(rows);
+            let morsel = Morsel { inputs: &inputs, rows, row_base: 5 };
+            let want = interp::run(lp, &morsel);
+            let got = compiled.run(&morsel);
+            match (want, got) {
+                (Ok(want), Ok(got)) => same(&want, &got, rows),
+                (Err(want), Err(got)) => assert_eq!(want, got, "{rows} rows, {vectors:?}"),
+                (want, got) => {
+                    panic!("{rows} rows, {vectors:?}: interpreter {want:?}, compiled {got:?}")
+                }
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct LoopContext {
     pub selection: *mut u32,
     /// In and out: rows emitted (or aggregated) so far.
     pub out_rows: u64,
+    /// Where the compiled loop's code starts: its parts call each other relative to this.
+    pub code: *const u8,
 }
 
 /// An input column from its first row of the call on.

@@ -385,6 +385,7 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             scratch,
             selection: selection.as_mut_ptr(),
             out_rows: 0,
+            code: lp.code.memory.start(),
         };
         let mut ok = true;
         if whole > 0 {
@@ -401,6 +402,7 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             context.row_base = morsel.row_base.wrapping_add(whole as i64);
             context.first_row = whole as u64;
             context.columns = shifted.as_ptr();
+            context.code = tail.memory.start();
             // SAFETY: as above, with a function for any number of rows; the copies are padded to a
             // multiple of 8 rows.
             ok = unsafe { (tail.memory.entry())(&mut context) } == STATUS_OK;

@@ -6,10 +6,12 @@
 //! next chunk; one that keeps all rows keeps the pointers; otherwise what is still needed is packed.
 
 use super::CompileError;
+use super::Vectors;
 use super::constants::Constants;
 use super::outputs::Outputs;
 use super::schedule::{Need, Phase, Schedule, is_free};
 use super::sink::{AggVars, Counts};
+use super::wide::Wide;
 use crate::cpu::classify::{Kind, constant};
 use crate::ir::{CHUNK, GROUP, Lit, Loop, Op, Ty, ValueId};
 use cranelift::codegen::ir::{Endianness, SigRef, Signature};
@@ -27,9 +29,6 @@ pub(super) const FLAGS: MemFlagsData = MemFlagsData::new().with_notrap();
 pub(super) fn vector_bits() -> MemFlagsData {
     MemFlagsData::new().with_endianness(Endianness::Little)
 }
-
-/// Rows a chunk buffer has room for: a chunk, and a group of padding.
-const BUFFER_ROWS: usize = CHUNK + GROUP;
 
 /// Where a value's chunk lies, if it lies anywhere.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,9 +73,14 @@ pub(super) struct Emitter<'f, 'l> {
     call_conv: CallConv,
     selection: Option<Value>,
     /// Whether the call's row count is known to be a multiple of 8.
-    whole_groups: bool,
+    pub whole_groups: bool,
     /// Whether code was made that relies on it.
     pub relied_on_whole_groups: bool,
+    /// Rows per chunk: [`CHUNK`] wherever chunk buffers hold more than bits.
+    pub chunk_rows: usize,
+    pub wide: Wide,
+    /// Lane phases emitted as loops of Cranelift's vectors.
+    narrow_loops: usize,
 }
 
 /// What emitting a function leaves behind.
@@ -86,6 +90,9 @@ pub(super) struct Emitted {
     pub notes: Vec<(codegen::ir::Inst, ValueId)>,
     /// Whether the function is wrong for row counts that are no multiple of 8.
     pub whole_groups_only: bool,
+    /// Code that goes in front of the function.
+    pub wide: Wide,
+    pub narrow_loops: usize,
 }
 
 pub(super) fn signature(isa: &dyn TargetIsa) -> Signature {
@@ -104,6 +111,7 @@ pub(super) struct Job<'l> {
     /// Promise that every call's row count is a multiple of 8, so that no group of the first segment
     /// needs a look at which of its rows exist.
     pub whole_groups: bool,
+    pub vectors: Vectors,
 }
 
 /// Emits the whole function.
@@ -113,7 +121,7 @@ pub(super) fn emit(
     job: Job<'_>,
     constants: &mut Constants,
 ) -> Result<Emitted, CompileError> {
-    let Job { lp, schedule, outputs, whole_groups } = job;
+    let Job { lp, schedule, outputs, whole_groups, vectors } = job;
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
@@ -156,8 +164,15 @@ pub(super) fn emit(
         selection: None,
         whole_groups,
         relied_on_whole_groups: false,
+        chunk_rows: CHUNK,
+        wide: Wide::default(),
+        narrow_loops: 0,
     };
     e.declare_aggs()?;
+    match vectors {
+        Vectors::Auto => e.plan_wide(),
+        Vectors::Narrow => {}
+    }
     e.fill_constants()?;
     let zero = e.b.ins().iconst(types::I64, 0);
     e.b.ins().brif(rows, chunk, &[zero.into()], done, &[]);
@@ -165,7 +180,7 @@ pub(super) fn emit(
     e.b.switch_to_block(chunk);
     let row = e.b.block_params(chunk)[0];
     let left = e.b.ins().isub(rows, row);
-    let full = e.b.ins().iconst(types::I64, CHUNK as i64);
+    let full = e.b.ins().iconst(types::I64, e.chunk_rows as i64);
     e.n = e.b.ins().umin(left, full);
     e.chunk_row = row;
     e.emit_chunk()?;
@@ -173,7 +188,7 @@ pub(super) fn emit(
 
     e.b.switch_to_block(next_chunk);
     e.b.seal_block(next_chunk);
-    let next = e.b.ins().iadd_imm_s(row, CHUNK as i64);
+    let next = e.b.ins().iadd_imm_s(row, e.chunk_rows as i64);
     let more = e.b.ins().icmp(IntCC::UnsignedLessThan, next, rows);
     e.b.ins().brif(more, chunk, &[next.into()], done, &[]);
     e.b.seal_block(chunk);
@@ -191,9 +206,16 @@ pub(super) fn emit(
     e.b.set_cold_block(bail);
     let status = e.b.ins().iconst(types::I64, STATUS_BAIL);
     e.b.ins().return_(&[status]);
-    let Emitter { b, scratch_size, prefetches, notes, relied_on_whole_groups, .. } = e;
+    let Emitter { b, scratch_size, prefetches, notes, relied_on_whole_groups, wide, narrow_loops, .. } = e;
     b.finalize(isa.frontend_config());
-    Ok(Emitted { scratch_size, prefetches, notes, whole_groups_only: relied_on_whole_groups })
+    Ok(Emitted {
+        scratch_size,
+        prefetches,
+        notes,
+        whole_groups_only: relied_on_whole_groups,
+        wide,
+        narrow_loops,
+    })
 }
 
 impl<'l> Emitter<'_, 'l> {
@@ -202,8 +224,8 @@ impl<'l> Emitter<'_, 'l> {
         for (at, segment) in schedule.segments.iter().enumerate() {
             self.segment = at;
             self.mask = None;
-            for phase in &segment.phases {
-                self.emit_phase(phase)?;
+            for (phase_at, phase) in segment.phases.iter().enumerate() {
+                self.emit_phase(phase, phase_at)?;
             }
             match segment.filter {
                 Some(predicate) => self.emit_filter(predicate, &segment.carry)?,
@@ -213,7 +235,10 @@ impl<'l> Emitter<'_, 'l> {
         Ok(())
     }
 
-    fn emit_phase(&mut self, phase: &Phase) -> Result<(), CompileError> {
+    fn emit_phase(&mut self, phase: &Phase, at: usize) -> Result<(), CompileError> {
+        if let Some(placed) = self.wide.of(self.segment, at).cloned() {
+            return self.emit_wide(phase, &placed);
+        }
         match phase.kind {
             // Counting rows needs no loop.
             Kind::Lanes if phase.insts.is_empty() && self.only_count_rows(&phase.aggs) => {
@@ -222,7 +247,10 @@ impl<'l> Emitter<'_, 'l> {
                 self.close_aggs(&phase.aggs, &loaded);
                 Ok(())
             }
-            Kind::Lanes => self.emit_lanes(phase),
+            Kind::Lanes => {
+                self.narrow_loops += 1;
+                self.emit_lanes(phase)
+            }
             Kind::Scalar => self.emit_scalar(phase),
             Kind::Call => self.emit_calls(phase),
         }
@@ -255,7 +283,9 @@ impl<'l> Emitter<'_, 'l> {
 
     /// A buffer for a chunk of values of this type; staged bits for booleans.
     pub(super) fn buffer(&mut self, ty: Ty) -> Value {
-        let size = ty.width().map_or(BUFFER_ROWS.div_ceil(64) * 8, |w| w * BUFFER_ROWS);
+        // A chunk, and a group of padding.
+        let rows = self.chunk_rows + GROUP;
+        let size = ty.width().map_or(rows.div_ceil(64) * 8, |w| w * rows);
         let at = self.reserve(size);
         self.scratch_at(at)
     }
@@ -384,6 +414,17 @@ impl<'l> Emitter<'_, 'l> {
         ret: Option<MachineType>,
         args: &[Value],
     ) -> Option<Value> {
+        let callee = self.b.ins().iconst(types::I64, address as i64);
+        self.call_value(callee, params, ret, args)
+    }
+
+    pub(super) fn call_value(
+        &mut self,
+        callee: Value,
+        params: &'static [MachineType],
+        ret: Option<MachineType>,
+        args: &[Value],
+    ) -> Option<Value> {
         debug_assert_eq!(params.len(), args.len());
         let machine = |t: MachineType| match t {
             MachineType::Ptr | MachineType::I64 => types::I64,
@@ -401,7 +442,6 @@ impl<'l> Emitter<'_, 'l> {
                 sig
             }
         };
-        let callee = self.b.ins().iconst(types::I64, address as i64);
         let call = self.b.ins().call_indirect(sig, callee, args);
         self.b.inst_results(call).first().copied()
     }

@@ -85,10 +85,12 @@ pub(super) fn machine_code(
     Ok(bytes)
 }
 
-/// Executable pages that hold one function.
+/// Executable pages that hold one function, behind the wide loops that it calls.
 pub(super) struct CodeMemory {
     provider: SystemMemoryProvider,
-    entry: *const u8,
+    start: *const u8,
+    /// Where the function begins.
+    entry: usize,
     len: usize,
 }
 
@@ -99,24 +101,35 @@ unsafe impl Send for CodeMemory {}
 unsafe impl Sync for CodeMemory {}
 
 impl CodeMemory {
-    pub(super) fn new(code: &[u8]) -> Result<CodeMemory, CompileError> {
+    /// Takes wide loops, a multiple of 64 bytes, and the function.
+    pub(super) fn new(wide: &[u8], code: &[u8]) -> Result<CodeMemory, CompileError> {
+        debug_assert!(wide.len().is_multiple_of(64));
         let failed = |e: String| CompileError::Backend(format!("no memory for code: {e}"));
         let mut provider = SystemMemoryProvider::new();
-        let entry = provider
-            .allocate(code.len(), 64, JITMemoryKind::Executable)
-            .map_err(|e| failed(e.to_string()))?;
-        // SAFETY: `allocate` gave `code.len()` writable bytes.
-        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), entry, code.len()) };
+        let len = wide.len() + code.len();
+        let start =
+            provider.allocate(len, 64, JITMemoryKind::Executable).map_err(|e| failed(e.to_string()))?;
+        // SAFETY: `allocate` gave `len` writable bytes, which is what both take.
+        unsafe {
+            std::ptr::copy_nonoverlapping(wide.as_ptr(), start, wide.len());
+            std::ptr::copy_nonoverlapping(code.as_ptr(), start.add(wide.len()), code.len());
+        }
         // From here on dropping `memory` frees the pages.
-        let mut memory = CodeMemory { provider, entry, len: code.len() };
+        let mut memory = CodeMemory { provider, start, entry: wide.len(), len };
         memory.provider.finalize(BranchProtection::None).map_err(|e| failed(e.to_string()))?;
         Ok(memory)
     }
 
     /// The function. Valid as long as `self` lives.
     pub(super) fn entry(&self) -> LoopFn {
-        // SAFETY: `entry` is the start of a function that the emitter gave this signature.
-        unsafe { std::mem::transmute::<*const u8, LoopFn>(self.entry) }
+        // SAFETY: `entry` is the start of a function that the emitter gave this signature, within the
+        // allocation.
+        unsafe { std::mem::transmute::<*const u8, LoopFn>(self.start.add(self.entry)) }
+    }
+
+    /// What the call's context needs to know.
+    pub(super) fn start(&self) -> *const u8 {
+        self.start
     }
 
     pub(super) fn len(&self) -> usize {

@@ -12,7 +12,7 @@ use super::lanes::{Lanes, Vecs, int_lanes, literal_bits};
 use crate::ir::{CmpOp, Lit, Op, Ty, ValueId};
 use cranelift::prelude::*;
 
-fn swapped(op: CmpOp) -> CmpOp {
+pub(super) fn swapped(op: CmpOp) -> CmpOp {
     match op {
         CmpOp::Eq => CmpOp::Eq,
         CmpOp::Ne => CmpOp::Ne,
@@ -20,6 +20,20 @@ fn swapped(op: CmpOp) -> CmpOp {
         CmpOp::Le => CmpOp::Ge,
         CmpOp::Gt => CmpOp::Lt,
         CmpOp::Ge => CmpOp::Le,
+    }
+}
+
+/// Which bits of x decide whether `x % 2^power == c`, and what they must be: a remainder of zero may have
+/// either sign; others have the dividend's. `c` is one that a remainder can be.
+pub(super) fn remainder_bits(ty: Ty, power: u32, c: i128) -> (u64, u64) {
+    let low = ((1i128 << power) - 1) as u64;
+    let sign = 1u64 << (8 * ty.width().unwrap_or(8) - 1);
+    if ty.is_unsigned_int() || c == 0 {
+        (low, c as u64 & low)
+    } else if c > 0 {
+        (low | sign, c as u64)
+    } else {
+        (low | sign, sign | (c as u64 & low))
     }
 }
 
@@ -230,16 +244,7 @@ impl Lanes<'_, '_, '_> {
             return Ok(None);
         }
         let a = self.int_vecs(inst.args[0])?;
-        let low = (modulus - 1) as u64;
-        let sign = 1u64 << (a.ty.lane_bits() - 1);
-        // A remainder of zero may have either sign; others have the dividend's.
-        let (mask, wanted) = if inst.ty.is_unsigned_int() || c == 0 {
-            (low, c as u64 & low)
-        } else if c > 0 {
-            (low | sign, c as u64)
-        } else {
-            (low | sign, sign | (c as u64 & low))
-        };
+        let (mask, wanted) = remainder_bits(inst.ty, power, c);
         let narrow = a.ty == types::I64X2 && power < 16;
         let mask = self.splat(a.ty, mask);
         let rest = self.map2(a, mask, |f, x, y| f.ins().band(x, y));

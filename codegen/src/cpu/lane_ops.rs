@@ -19,7 +19,7 @@ fn boolean(data: BoolId, valid: Option<BoolId>) -> LaneValue {
 
 /// The bits of 1/x if that is exact: for powers of two whose reciprocal is a normal number. Multiplying
 /// by it then rounds like the division.
-fn exact_reciprocal(lit: &Lit) -> Option<u64> {
+pub(super) fn exact_reciprocal(lit: &Lit) -> Option<u64> {
     match lit {
         Lit::F64(x) => {
             let r = 1.0 / x;
@@ -33,6 +33,12 @@ fn exact_reciprocal(lit: &Lit) -> Option<u64> {
         }
         _other => None,
     }
+}
+
+/// The bits of the number just below one half. Adding it with the sign of x and truncating rounds halves
+/// away from zero and never carries anything else over.
+pub(super) fn below_half(width: usize) -> u64 {
+    if width == 8 { 0.499_999_999_999_999_94_f64.to_bits() } else { u64::from(0.499_999_97_f32.to_bits()) }
 }
 
 impl Lanes<'_, '_, '_> {
@@ -396,14 +402,7 @@ impl Lanes<'_, '_, '_> {
             MathFn::Ceil => self.map1(a, a.ty, |b, x| b.ins().ceil(x)),
             MathFn::Trunc => self.map1(a, a.ty, |b, x| b.ins().trunc(x)),
             MathFn::Round => {
-                // Adding the number just below one half, with the sign of x, and truncating rounds
-                // halves away from zero and never carries anything else over.
-                let below_half = if a.ty == types::F64X2 {
-                    0.499_999_999_999_999_94_f64.to_bits()
-                } else {
-                    u64::from(0.499_999_97_f32.to_bits())
-                };
-                let half = self.splat(a.ty, below_half);
+                let half = self.splat(a.ty, below_half(a.ty.lane_type().bytes() as usize));
                 let signed = self.with_sign_of(half, a);
                 let sum = self.map2(a, signed, |b, x, y| b.ins().fadd(x, y));
                 self.map1(sum, a.ty, |b, x| b.ins().trunc(x))

@@ -70,7 +70,9 @@ pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, Compi
         let context = &mut workspace.context;
         context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
         let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
-        let job = emitter::Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true };
+        let vectors = options.vectors;
+        let job =
+            emitter::Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true, vectors };
         let emitted = emitter::emit(builder, isa, job, &mut constants)?;
         let mut notes: HashMap<_, Vec<String>> = HashMap::new();
         for (inst, value) in emitted.notes {
@@ -84,16 +86,27 @@ pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, Compi
         cranelift::codegen::write::decorate_function(&mut writer, &mut clif, &context.func)
             .map_err(|e| CompileError::Backend(e.to_string()))?;
         let code = jit::machine_code(context, options.verify, emitted.prefetches)?;
-        let disasm = if cfg!(target_arch = "x86_64") { disassemble(&code) } else { String::new() };
+        let mut disasm = String::new();
+        if cfg!(target_arch = "x86_64") {
+            for reason in &emitted.wide.unsupported {
+                disasm.push_str(&format!("; no wide loop: {reason}\n"));
+            }
+            for placed in emitted.wide.all() {
+                disasm.push_str("; a wide loop\n");
+                let end = placed.offset + placed.length;
+                disassemble(&emitted.wide.code[placed.offset..end], placed.offset, &mut disasm);
+            }
+            disasm.push_str("; the frame\n");
+            disassemble(&code, emitted.wide.code.len(), &mut disasm);
+        }
         Ok(Listing { clif, disasm })
     })
 }
 
 /// The instructions, up to the constants behind the last return.
-fn disassemble(code: &[u8]) -> String {
-    let mut decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
+fn disassemble(code: &[u8], start: usize, out: &mut String) {
+    let mut decoder = Decoder::with_ip(64, code, start as u64, DecoderOptions::NONE);
     let mut formatter = IntelFormatter::new();
-    let mut out = String::new();
     while decoder.can_decode() {
         let instruction = decoder.decode();
         if instruction.is_invalid() {
@@ -103,5 +116,4 @@ fn disassemble(code: &[u8]) -> String {
         formatter.format(&instruction, &mut text);
         out.push_str(&format!("{:6x}  {text}\n", instruction.ip()));
     }
-    out
 }

@@ -27,6 +27,7 @@ mod scalar_decimal;
 mod scalar_ops;
 mod schedule;
 mod sink;
+mod wide;
 
 pub use listing::{Listing, listing};
 
@@ -43,11 +44,27 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+/// Which vectors lane loops use. The results are the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Vectors {
+    /// The widest that the machine has and the code generator knows.
+    #[default]
+    Auto,
+    /// Cranelift's, of 128 bits.
+    Narrow,
+}
+
+/// Whether [`Vectors::Auto`] means more than [`Vectors::Narrow`] on this machine.
+pub fn has_wide_vectors() -> bool {
+    wide::is_available()
+}
+
 /// How to compile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CompileOptions {
     /// Run Cranelift's verifier over the generated function.
     pub verify: bool,
+    pub vectors: Vectors,
 }
 
 /// Why a loop could not be compiled. The interpreter can still run it.
@@ -68,12 +85,17 @@ pub struct CompileStats {
     pub ir_ops: usize,
     /// Bytes of machine code, constants included.
     pub code_bytes: usize,
+    /// Lane loops of wide vectors, and of 128 bits.
+    pub wide_loops: usize,
+    pub narrow_loops: usize,
 }
 
 /// A function in memory, and what it needs.
 struct Code {
     memory: CodeMemory,
     scratch_size: usize,
+    wide_loops: usize,
+    narrow_loops: usize,
     /// Whether it may only be called with multiples of 8 rows.
     whole_groups_only: bool,
     /// The function refers to these by address.
@@ -89,6 +111,7 @@ pub struct CompiledLoop {
     /// The function for the last rows of a morsel, if `code` cannot run them. It is made when a
     /// morsel first has such rows.
     tail: OnceLock<Option<Code>>,
+    vectors: Vectors,
     stats: CompileStats,
     /// The share of rows that passed the filters in the last morsel; only a hint for where to put outputs.
     pass_percent: AtomicUsize,
@@ -110,6 +133,7 @@ impl CompiledLoop {
                 schedule: &self.schedule,
                 outputs: &self.outputs,
                 whole_groups: false,
+                vectors: self.vectors,
             };
             generate(job, false).ok()
         });
@@ -144,12 +168,15 @@ pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, 
     let start = Instant::now();
     let schedule = schedule::schedule(source)?;
     let outputs = Outputs::of(source);
-    let job = Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true };
+    let vectors = options.vectors;
+    let job = Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true, vectors };
     let code = generate(job, options.verify)?;
     let stats = CompileStats {
         compile_time: start.elapsed(),
         ir_ops: source.values.len(),
         code_bytes: code.memory.len(),
+        wide_loops: code.wide_loops,
+        narrow_loops: code.narrow_loops,
     };
     Ok(CompiledLoop {
         source: source.clone(),
@@ -157,6 +184,7 @@ pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, 
         outputs,
         code,
         tail: OnceLock::new(),
+        vectors,
         stats,
         pass_percent: AtomicUsize::new(0),
     })
@@ -174,8 +202,10 @@ fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
         Ok::<_, CompileError>((code, emitted))
     })?;
     Ok(Code {
-        memory: CodeMemory::new(&code)?,
+        memory: CodeMemory::new(&emitted.wide.code, &code)?,
         scratch_size: emitted.scratch_size,
+        wide_loops: emitted.wide.all().count(),
+        narrow_loops: emitted.narrow_loops,
         whole_groups_only: emitted.whole_groups_only,
         _constants: constants,
     })

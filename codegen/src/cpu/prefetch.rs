@@ -25,7 +25,7 @@ use cranelift::prelude::*;
 use iced_x86::{Decoder, DecoderOptions};
 
 /// Bytes ahead: a page, so that the address translation is there too when it is needed.
-const AHEAD: i32 = 4096;
+pub(super) const AHEAD: i32 = 4096;
 
 /// The source location of loads to be patched. Nothing else in generated code has one.
 const MARK: u32 = 1;

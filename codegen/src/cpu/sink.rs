@@ -13,6 +13,7 @@ use super::bools::{BoolId, Bools, Form};
 use super::emitter::{Emitter, FLAGS};
 use super::lanes::{Lanes, Vecs, int_lanes, lane_type};
 use super::scalar::Scalars;
+use super::wide::Home;
 use crate::ir::{Agg, AggFunc, Sink, Ty, ValueId};
 use cranelift::prelude::*;
 use fuseline_kernels::abi::{AggSlot, LoopContext};
@@ -70,6 +71,10 @@ impl<'l> Emitter<'_, 'l> {
 
     fn new_part(&mut self, ty: Type) -> Part {
         let home = self.reserve(16);
+        self.part_at(ty, home)
+    }
+
+    fn part_at(&mut self, ty: Type, home: usize) -> Part {
         Part { var: self.b.declare_var(ty), ty, home }
     }
 
@@ -101,8 +106,10 @@ impl<'l> Emitter<'_, 'l> {
             }
             let base = at * size_of::<AggSlot>() + offset_of!(AggSlot, lanes);
             let mut parts = Vec::new();
+            // One behind the other: wide loops take all at once.
+            let homes = self.reserve(16 * list.len());
             for (k, ty) in list.into_iter().enumerate() {
-                let part = self.new_part(ty);
+                let part = self.part_at(ty, homes + 16 * k);
                 let start = self.b.ins().load(ty, FLAGS, slots, (base + 16 * k) as i32);
                 self.store_part(part, start);
                 parts.push(part);
@@ -182,6 +189,39 @@ impl<'l> Emitter<'_, 'l> {
     fn counts_all_rows(&self, agg: usize) -> bool {
         let key = self.counts.0[self.aggs[agg].count].key;
         key.filter.is_none() && key.arg.is_none()
+    }
+
+    /// Where wide loops find the running parts, before any phase is emitted; `counted` says of each
+    /// counter whether the phases so far feed it.
+    pub(super) fn homes(&self, counted: &[bool]) -> Vec<Home> {
+        let home = |agg: &AggVars| {
+            let count = &self.counts.0[agg.count];
+            let all_rows = count.key.filter.is_none() && count.key.arg.is_none();
+            Home {
+                value: agg.parts.first().map_or(0, |p| p.home),
+                count: count.lanes64.home,
+                is_counted: counted[agg.count] || all_rows,
+            }
+        };
+        self.aggs.iter().map(home).collect()
+    }
+
+    /// Counters of the loop.
+    pub(super) fn counters(&self) -> usize {
+        self.counts.0.len()
+    }
+
+    /// The counter of each of these aggregates.
+    pub(super) fn counters_of(&self, aggs: &[usize]) -> impl Iterator<Item = usize> {
+        aggs.iter().map(|a| self.aggs[*a].count)
+    }
+
+    /// Remembers that a loop which feeds these aggregates has counted their rows.
+    pub(super) fn rows_counted(&mut self, aggs: &[usize]) {
+        for a in aggs {
+            let count = self.aggs[*a].count;
+            self.counts.0[count].fed = true;
+        }
     }
 
     /// Counts the chunk's rows for aggregates that count all of them.

@@ -1,8 +1,8 @@
-//! The two ways to run a loop.
+//! The ways to run a loop: the interpreter, and machine code with vectors of every width there is.
 
 use super::compare::{Outcome, difference};
 use arrow::array::ArrayRef;
-use fuseline_codegen::cpu::{CompileError, CompileOptions, compile};
+use fuseline_codegen::cpu::{CompileError, CompileOptions, Vectors, compile, has_wide_vectors};
 use fuseline_codegen::ir::{Loop, interp};
 use fuseline_codegen::run::{Morsel, RunLoop};
 
@@ -21,17 +21,28 @@ pub fn interpret(source: &Loop, inputs: &[ArrayRef], rows: usize, row_base: i64)
     interp::run(source, &Morsel { inputs, rows, row_base })
 }
 
-/// Compiles a loop and compares what it does to a batch with what the interpreter says.
+/// The code generators of this machine.
+pub fn all_vectors() -> &'static [Vectors] {
+    if has_wide_vectors() { &[Vectors::Auto, Vectors::Narrow] } else { &[Vectors::Narrow] }
+}
+
+/// Compiles a loop every way there is and compares what it does to a batch with what the interpreter says.
 pub fn judge(source: &Loop, inputs: &[ArrayRef], rows: usize, row_base: i64) -> Verdict {
-    let compiled = match compile(source, &CompileOptions { verify: true }) {
-        Ok(compiled) => compiled,
-        Err(CompileError::Unsupported(reason)) => return Verdict::Unsupported(reason),
-        Err(error) => return Verdict::Wrong(error.to_string()),
-    };
     let right = interpret(source, inputs, rows, row_base);
-    let found = compiled.run(&Morsel { inputs, rows, row_base });
-    match difference(source, &right, &found) {
-        Some(difference) => Verdict::Wrong(difference),
-        None => Verdict::Same { failed: right.is_err() },
+    for vectors in all_vectors() {
+        let compiled = match compile(source, &CompileOptions { verify: true, vectors: *vectors }) {
+            Ok(compiled) => compiled,
+            Err(CompileError::Unsupported(reason)) => return Verdict::Unsupported(reason),
+            Err(error) => return Verdict::Wrong(format!("{vectors:?}: {error}")),
+        };
+        // Wide vectors do all that narrow ones do; a loop that falls back is tested by nobody.
+        if *vectors == Vectors::Auto && compiled.stats().narrow_loops > 0 {
+            return Verdict::Wrong("a lane loop has no wide form".to_owned());
+        }
+        let found = compiled.run(&Morsel { inputs, rows, row_base });
+        if let Some(difference) = difference(source, &right, &found) {
+            return Verdict::Wrong(format!("{vectors:?}: {difference}"));
+        }
     }
+    Verdict::Same { failed: right.is_err() }
 }
