@@ -85,9 +85,14 @@ pub(super) struct Evex {
     pub imm: Option<u8>,
 }
 
-/// A place in the code that jumps can go to.
+/// A place in the code that jumps go back to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Label(usize);
+
+/// A jump whose goal is yet to come.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Jump(usize);
 
 /// Code under construction, with its constants.
 #[derive(Default)]
@@ -320,6 +325,19 @@ impl Asm {
             missing -= now;
         }
         Label(self.bytes.len())
+    }
+
+    /// Jumps ahead if the last comparison found its first operand not below the second, as unsigned
+    /// numbers.
+    pub(super) fn jump_if_done(&mut self) -> Jump {
+        self.bytes.extend([0x0F, 0x83, 0, 0, 0, 0]);
+        Jump(self.bytes.len())
+    }
+
+    /// The goal of a jump is here.
+    pub(super) fn land(&mut self, jump: Jump) {
+        let distance = (self.bytes.len() - jump.0) as i32;
+        self.bytes[jump.0 - 4..jump.0].copy_from_slice(&distance.to_le_bytes());
     }
 
     /// Jumps back if the last comparison found its first operand below the second, as unsigned numbers.

@@ -7,6 +7,9 @@
 //!
 //! Values without effects are made once: asking for the same operation on the same operands gives the same
 //! value. Booleans known for all rows never become code.
+//!
+//! Short bodies are unrolled: then the first part is two groups, and the last part the single group that
+//! may be left. Values of one group are not known in another, but for constants and carried values.
 
 use crate::ir::ValueId;
 use std::collections::HashMap;
@@ -187,10 +190,11 @@ impl Test {
 pub(super) enum Carried {
     /// Eight running sums, as they are.
     Floats { home: usize },
-    /// 64-bit lanes, added to the two at home.
-    Ints { home: usize },
-    /// Keys, the least or greatest of which goes to the lanes at home.
-    Extreme { home: usize, width: u8, least: bool },
+    /// 64-bit lanes, added to the two at home. Groups of an unrolled loop have parts of their own, so
+    /// that none waits for another.
+    Ints { home: usize, group: u8 },
+    /// Keys, the least or greatest of which goes to the lanes at home; likewise.
+    Extreme { home: usize, width: u8, least: bool, group: u8 },
     /// A mask of failures: what the function returns.
     Failed,
 }
@@ -321,6 +325,8 @@ pub(super) struct Inst {
     /// The operand that may lie in memory.
     pub b: Option<Id>,
     pub mask: Option<Id>,
+    /// Of which group in its part of the body; 0 for what has no place in memory.
+    pub group: u8,
 }
 
 impl Inst {
@@ -351,6 +357,10 @@ pub(super) struct Body {
     pub insts: Vec<Inst>,
     made: HashMap<Inst, Id>,
     pub places: Vec<Place>,
+    /// The group that instructions belong to.
+    group: u8,
+    /// Where the last part begins.
+    pub last_part: usize,
 }
 
 impl Body {
@@ -364,6 +374,15 @@ impl Body {
         self.insts.push(inst);
         self.made.insert(inst, id);
         id
+    }
+
+    /// What follows is of this group, which is the last part's if `last`.
+    pub(super) fn begin_group(&mut self, group: u8, last: bool) {
+        self.group = group;
+        if last {
+            self.last_part = self.insts.len();
+        }
+        self.made.retain(|inst, _| matches!(inst.op, Op::Const(_) | Op::Iota | Op::Carried(_)));
     }
 
     pub(super) fn inst(&self, id: Id) -> &Inst {
@@ -381,7 +400,36 @@ impl Body {
     // ---- vectors ------------------------------------------------------------------------------
 
     fn with(&mut self, op: Op, width: usize, a: Option<Id>, b: Option<Id>, mask: Option<Id>) -> Id {
-        self.push(Inst { op, width: width as u8, a, b, mask })
+        let group = match op {
+            Op::FirstRow
+            | Op::Load(_)
+            | Op::LoadBits(_)
+            | Op::Store(_)
+            | Op::StoreBits(_)
+            | Op::Prefetch(_) => self.group,
+            // Only groups of the last part can be incomplete.
+            Op::RowsLeft
+            | Op::Const(_)
+            | Op::Iota
+            | Op::Bin(_)
+            | Op::Un(_)
+            | Op::Shift(..)
+            | Op::Blend
+            | Op::Keep
+            | Op::Widen { .. }
+            | Op::Narrow { .. }
+            | Op::Convert(_)
+            | Op::Test(_)
+            | Op::MaskConst(_)
+            | Op::MaskAnd
+            | Op::MaskAndn
+            | Op::MaskOr
+            | Op::MaskNot
+            | Op::Carried(_)
+            | Op::Accumulate(_)
+            | Op::Collect => 0,
+        };
+        self.push(Inst { op, width: width as u8, a, b, mask, group })
     }
 
     /// The low bits of `bits` in every lane. The width of its lanes is nobody's concern afterwards.

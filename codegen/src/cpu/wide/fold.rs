@@ -9,6 +9,8 @@ pub(super) struct Folded {
     pub insts: Vec<Inst>,
     /// Without constants that lie in registers throughout, loads that are operands, and carried values.
     pub order: Vec<Id>,
+    /// Where the last part begins in it.
+    pub last_part: usize,
     /// Constants in registers, by how much they are used.
     pub constants: Vec<Id>,
     pub carried: Vec<Id>,
@@ -48,7 +50,11 @@ pub(super) fn fold(body: &Body) -> Folded {
         in_memory[id.index()] = true;
     }
     let mut order = Vec::with_capacity(insts.len());
+    let mut last_part = 0;
     for at in 0..insts.len() {
+        if at == body.last_part {
+            last_part = order.len();
+        }
         let inst = insts[at];
         let placed = matches!(inst.op, Op::Const(_) | Op::Iota | Op::Carried(_));
         if uses[at] == 0 || placed || in_memory[at] {
@@ -72,7 +78,7 @@ pub(super) fn fold(body: &Body) -> Folded {
         insts[at].b = b.or(inst.b);
         order.push(Id(at as u32));
     }
-    Folded { insts, order, constants, carried, in_memory }
+    Folded { insts, order, last_part, constants, carried, in_memory }
 }
 
 /// Readers of each value that is needed for an effect; 1 for effects themselves.

@@ -39,6 +39,9 @@ pub(super) struct Lower<'r, 'l> {
     pub request: &'r Request<'l>,
     pub lp: &'l Loop,
     pub body: Body,
+    /// The group that is being lowered, and whether all its rows exist.
+    group: u8,
+    is_complete: bool,
     values: Vec<Option<LaneValue>>,
     /// Whether the code is wrong for groups of fewer than 8 rows.
     pub relies_on_whole_groups: bool,
@@ -46,32 +49,50 @@ pub(super) struct Lower<'r, 'l> {
     pub failed: Option<Id>,
 }
 
-/// Lowers a phase.
-pub(super) fn lower<'r, 'l>(request: &'r Request<'l>) -> Result<Lower<'r, 'l>, Unsupported> {
+/// Lowers a phase, two groups at a time if `unroll`.
+pub(super) fn lower<'r, 'l>(request: &'r Request<'l>, unroll: bool) -> Result<Lower<'r, 'l>, Unsupported> {
     let mut l = Lower {
         request,
         lp: request.lp,
         body: Body::default(),
+        group: 0,
+        is_complete: false,
         values: vec![None; request.lp.values.len()],
         relies_on_whole_groups: false,
         failed: None,
     };
-    for v in &request.phase.insts {
-        let value = l.emit_inst(*v)?;
-        l.values[v.index()] = Some(value);
+    if unroll {
+        l.is_complete = true;
+        for group in 0..2 {
+            l.lower_group(group)?;
+        }
+        l.is_complete = false;
     }
-    l.feed_aggs()?;
-    for (v, need) in &request.phase.stores {
-        l.store(*v, *need)?;
-    }
-    if let Some(f) = request.phase.mask {
-        let holds = l.holds(f)?;
-        l.store_bits(Place::Mask, holds);
-    }
+    l.lower_group(0)?;
     Ok(l)
 }
 
 impl Lower<'_, '_> {
+    fn lower_group(&mut self, group: u8) -> Result<(), Unsupported> {
+        self.group = group;
+        self.body.begin_group(group, !self.is_complete);
+        self.values.fill(None);
+        let phase = self.request.phase;
+        for v in &phase.insts {
+            let value = self.emit_inst(*v)?;
+            self.values[v.index()] = Some(value);
+        }
+        self.feed_aggs()?;
+        for (v, need) in &phase.stores {
+            self.store(*v, *need)?;
+        }
+        if let Some(f) = phase.mask {
+            let holds = self.holds(f)?;
+            self.store_bits(Place::Mask, holds);
+        }
+        Ok(())
+    }
+
     // ---- values -------------------------------------------------------------------------------
 
     /// A value computed in this loop, or loaded, or a constant.
@@ -197,6 +218,9 @@ impl Lower<'_, '_> {
 
     /// The rows of the group that exist.
     fn live_rows(&mut self) -> Bool {
+        if self.is_complete {
+            return Bool::All(true);
+        }
         if self.request.whole_groups {
             self.relies_on_whole_groups = true;
             return Bool::All(true);
@@ -262,7 +286,7 @@ impl Lower<'_, '_> {
                     let (carried, op) = if agg.ty.is_float() {
                         (Carried::Floats { home: home.value }, BinOp::FAdd)
                     } else {
-                        (Carried::Ints { home: home.value }, BinOp::Add)
+                        (Carried::Ints { home: home.value, group: self.group }, BinOp::Add)
                     };
                     let sum = self.body.leaf(Op::Carried(carried), 8);
                     self.body.effect(Op::Accumulate(op), 8, Some(sum), Some(lanes), mask);
@@ -271,7 +295,8 @@ impl Lower<'_, '_> {
                     let (lanes, width) = self.lanes(arg)?;
                     let least = agg.func == AggFunc::Min;
                     let key = self.extreme_key(lanes, agg.ty, width);
-                    let carried = Carried::Extreme { home: home.value, width: width as u8, least };
+                    let group = self.group;
+                    let carried = Carried::Extreme { home: home.value, width: width as u8, least, group };
                     let best = self.body.leaf(Op::Carried(carried), width);
                     let op = if least { BinOp::Min } else { BinOp::Max };
                     self.body.effect(Op::Accumulate(op), width, Some(best), Some(key), mask);
@@ -282,7 +307,8 @@ impl Lower<'_, '_> {
             }
             counted.push(home.count);
             let one = self.body.splat(8, 1);
-            let count = self.body.leaf(Op::Carried(Carried::Ints { home: home.count }), 8);
+            let carried = Carried::Ints { home: home.count, group: self.group };
+            let count = self.body.leaf(Op::Carried(carried), 8);
             self.body.effect(Op::Accumulate(BinOp::Add), 8, Some(count), Some(one), mask);
         }
         Ok(())

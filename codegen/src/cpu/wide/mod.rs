@@ -90,14 +90,25 @@ fn detect() -> bool {
     false
 }
 
+/// Loops of at most so many instructions a group do two groups at a time.
+const UNROLLED: usize = 24;
+
 /// Compiles a lane phase.
 ///
 /// # Errors
 /// [`Unsupported`] if anything in it has no wide form.
 fn compile(request: &Request<'_>) -> Result<Function, Unsupported> {
-    let lowered = lower::lower(request)?;
-    let folded = fold::fold(&lowered.body);
-    let allocation = registers::allocate(&folded);
+    let mut lowered = lower::lower(request, false)?;
+    let mut folded = fold::fold(&lowered.body);
+    let mut allocation = registers::allocate(&folded);
+    if folded.order.len() <= UNROLLED {
+        let twice = lower::lower(request, true)?;
+        let folded_twice = fold::fold(&twice.body);
+        let allocated = registers::allocate(&folded_twice);
+        if allocated.vector_slots + allocated.mask_slots == 0 {
+            (lowered, folded, allocation) = (twice, folded_twice, allocated);
+        }
+    }
     let places = lowered.body.places;
     let (code, length) = write::write(&folded, &allocation, places.len());
     Ok(Function {

@@ -36,26 +36,40 @@ pub(super) fn write(folded: &Folded, allocation: &Allocation, pointers: usize) -
     let mut w = Writer { asm: Asm::default(), folded, allocation, pointers };
     let used = pointers.min(POINTERS.len());
     w.enter(used);
-    let counts_bytes = folded
-        .order
-        .iter()
-        .any(|id| matches!(folded.insts[id.index()].op, Op::LoadBits(_) | Op::StoreBits(_)));
-    let top = w.asm.loop_start();
-    for id in &folded.order {
-        w.emit(*id);
+    let (pairs, singles) = folded.order.split_at(folded.last_part);
+    if !pairs.is_empty() {
+        // The rows that fill two groups, then the rest.
+        w.asm.and_imm(RDX, -2 * GROUP as i32);
+        w.groups(pairs, 2);
+        w.asm.mov(RDX, Rm::Mem(word(ROWS)));
     }
-    w.asm.add_imm(RSI, GROUP as i32);
-    if counts_bytes {
-        w.asm.add_imm(RCX, 1);
-    }
-    w.asm.cmp(RSI, Rm::Reg(RDX));
-    w.asm.jump_if_below(top);
+    w.groups(singles, 1);
     w.leave(used);
     let length = w.asm.len();
     (w.asm.finish(), length)
 }
 
 impl Writer<'_> {
+    /// A loop from `rsi` up to `rdx`, so many groups at a time.
+    fn groups(&mut self, order: &[Id], groups: usize) {
+        let has_bits =
+            |id: &Id| matches!(self.folded.insts[id.index()].op, Op::LoadBits(_) | Op::StoreBits(_));
+        let has_bits = order.iter().any(has_bits);
+        self.asm.cmp(RSI, Rm::Reg(RDX));
+        let done = self.asm.jump_if_done();
+        let top = self.asm.loop_start();
+        for id in order {
+            self.emit(*id);
+        }
+        self.asm.add_imm(RSI, (groups * GROUP) as i32);
+        if has_bits {
+            self.asm.add_imm(RCX, groups as i32);
+        }
+        self.asm.cmp(RSI, Rm::Reg(RDX));
+        self.asm.jump_if_below(top);
+        self.asm.land(done);
+    }
+
     // ---- entry and exit -----------------------------------------------------------------------
 
     fn enter(&mut self, used: usize) {
@@ -173,8 +187,8 @@ impl Writer<'_> {
                 let store = super::asm::Code { opcode: forms::STORE_OPCODE, ..forms::load(8) };
                 return self.vector(store, 64, from, 0, Rm::Mem(at(RAX, home as i32)));
             }
-            Carried::Ints { home } => (home, BinOp::Add, 8),
-            Carried::Extreme { home, width, least } => {
+            Carried::Ints { home, .. } => (home, BinOp::Add, 8),
+            Carried::Extreme { home, width, least, .. } => {
                 (home, if least { BinOp::Min } else { BinOp::Max }, width)
             }
             Carried::Failed => return,
@@ -257,14 +271,14 @@ impl Writer<'_> {
     }
 
     /// The group's values of `width` bytes behind an address.
-    fn group(&mut self, ptr: Ptr, width: u8) -> Mem {
+    fn group(&mut self, ptr: Ptr, width: u8, group: u8) -> Mem {
         let base = self.pointer(ptr);
-        indexed(base, RSI, usize::from(width), 0)
+        indexed(base, RSI, usize::from(width), bytes_before(group, width))
     }
 
-    fn group_bits(&mut self, ptr: Ptr) -> Mem {
+    fn group_bits(&mut self, ptr: Ptr, group: u8) -> Mem {
         let base = self.pointer(ptr);
-        indexed(base, RCX, 1, 0)
+        indexed(base, RCX, 1, i32::from(group))
     }
 
     fn pointer(&mut self, ptr: Ptr) -> Gpr {
@@ -295,7 +309,9 @@ impl Writer<'_> {
         let operand = self.inst(id);
         if self.folded.in_memory[id.index()] {
             match operand.op {
-                Op::Load(ptr) => return (Rm::Mem(self.group(ptr, lanes)), false, 8 * usize::from(lanes)),
+                Op::Load(ptr) => {
+                    return (Rm::Mem(self.group(ptr, lanes, operand.group)), false, 8 * usize::from(lanes));
+                }
                 Op::Const(bits) if takes_constant(inst, &operand) => {
                     let mem = self.asm.constant(&bits.to_le_bytes());
                     return (Rm::Mem(mem), true, repeated);
@@ -319,6 +335,9 @@ impl Writer<'_> {
                 if inst.op == Op::FirstRow {
                     self.asm.mov(RAX, Rm::Mem(word(FIRST_ROW)));
                     self.asm.add(RAX, Rm::Reg(RSI));
+                    if inst.group > 0 {
+                        self.asm.add_imm(RAX, GROUP as i32 * i32::from(inst.group));
+                    }
                 } else {
                     self.asm.mov(RAX, Rm::Reg(RDX));
                     self.asm.sub(RAX, Rm::Reg(RSI));
@@ -328,7 +347,7 @@ impl Writer<'_> {
                 self.keep_result(id, to);
             }
             Op::Load(ptr) => {
-                let (mem, to) = (self.group(ptr, width), self.result(id));
+                let (mem, to) = (self.group(ptr, width, inst.group), self.result(id));
                 if width == 1 {
                     self.evex(Evex { memory: 8, ..plain(forms::LOAD_HALF, 16, to, 0, Rm::Mem(mem)) });
                 } else {
@@ -400,7 +419,7 @@ impl Writer<'_> {
                 self.keep_mask(id, to);
             }
             Op::LoadBits(ptr) => {
-                let (mem, to) = (self.group_bits(ptr), self.result(id));
+                let (mem, to) = (self.group_bits(ptr, inst.group), self.result(id));
                 self.asm.vex(forms::MASK_LOAD, 0, to, 0, Rm::Mem(mem));
                 self.keep_mask(id, to);
             }
@@ -430,7 +449,7 @@ impl Writer<'_> {
             }
             Op::Store(ptr) => {
                 let from = inst.b.map_or(0, |b| self.operand(b, 1));
-                let mem = Rm::Mem(self.group(ptr, width));
+                let mem = Rm::Mem(self.group(ptr, width, inst.group));
                 if width == 1 {
                     self.evex(Evex { memory: 8, ..plain(forms::STORE_HALF, 16, from, 0, mem) });
                 } else {
@@ -440,12 +459,13 @@ impl Writer<'_> {
             }
             Op::StoreBits(ptr) => {
                 let from = inst.b.map_or(0, |b| self.mask(b, 1));
-                let mem = self.group_bits(ptr);
+                let mem = self.group_bits(ptr, inst.group);
                 self.asm.vex(forms::MASK_STORE, 0, from, 0, Rm::Mem(mem));
             }
             Op::Prefetch(ptr) => {
                 let base = self.pointer(ptr);
-                self.asm.prefetch(indexed(base, RSI, usize::from(width), AHEAD));
+                let ahead = AHEAD + bytes_before(inst.group, width);
+                self.asm.prefetch(indexed(base, RSI, usize::from(width), ahead));
             }
             Op::Accumulate(op) => {
                 let Some(carried) = inst.a else { return };
@@ -465,6 +485,11 @@ impl Writer<'_> {
             }
         }
     }
+}
+
+/// How far behind the first group of its part a group begins.
+fn bytes_before(group: u8, width: u8) -> i32 {
+    GROUP as i32 * i32::from(group) * i32::from(width)
 }
 
 /// A word of the list.
