@@ -8,3 +8,4 @@ mod differential;
 mod golden;
 mod malformed;
 mod support;
+mod wide;

@@ -1,14 +1,14 @@
 //! Compiled loops, shared by all queries of the process.
 //!
 //! The key is what decides the machine code: the loop's IR, which of its inputs may hold nulls, the
-//! back end, and whether to verify. A loop is compiled once even if several threads ask for it at
+//! back end, its vectors, and whether to verify. A loop is compiled once even if several threads ask for it at
 //! the same moment; the others wait.
 //!
 //! The cache is bounded and drops the entry that was unused for longest. A dropped entry's code is
 //! freed when the last plan that runs it is dropped, not before.
 
 use crate::config::{Backend, FuselineOptions};
-use fuseline_codegen::cpu::{self, CompileOptions};
+use fuseline_codegen::cpu::{self, CompileOptions, Vectors};
 use fuseline_codegen::ir::interp::InterpLoop;
 use fuseline_codegen::ir::{Loop, verify};
 use fuseline_codegen::run::RunLoop;
@@ -37,6 +37,7 @@ struct Key {
     loop_: Arc<Loop>,
     nullable: Vec<bool>,
     backend: Backend,
+    vectors: Vectors,
     verify: bool,
 }
 
@@ -76,8 +77,13 @@ impl CodeCache {
     /// # Errors
     /// Why the back end does not take the loop; this too is remembered.
     pub fn get(&self, loop_: &Arc<Loop>, nullable: Vec<bool>, options: &FuselineOptions) -> Made {
-        let key =
-            Key { loop_: Arc::clone(loop_), nullable, backend: options.backend, verify: options.verify };
+        let key = Key {
+            loop_: Arc::clone(loop_),
+            nullable,
+            backend: options.backend,
+            vectors: options.vectors,
+            verify: options.verify,
+        };
         let made = self.entry(&key);
         let mut compile_time = Duration::ZERO;
         let code = made.get_or_init(|| {
@@ -121,7 +127,7 @@ impl CodeCache {
 
 /// What compiling is asked to do under these settings.
 pub fn compile_options(options: &FuselineOptions) -> CompileOptions {
-    CompileOptions { verify: options.verify }
+    CompileOptions { verify: options.verify, vectors: options.vectors }
 }
 
 fn make(key: &Key, options: &FuselineOptions) -> Made {
@@ -164,9 +170,12 @@ mod tests {
         assert!(Arc::ptr_eq(&first.run, &again.run));
         let no_nulls = cache.get(&add(1), vec![false], &options).unwrap();
         assert!(!Arc::ptr_eq(&first.run, &no_nulls.run));
+        let narrow = FuselineOptions { vectors: Vectors::Narrow, ..options.clone() };
+        let narrow = cache.get(&add(1), vec![true], &narrow).unwrap();
+        assert!(!Arc::ptr_eq(&first.run, &narrow.run));
         let interp = FuselineOptions { backend: Backend::Interp, ..options };
         assert_eq!(cache.get(&add(1), vec![true], &interp).unwrap().code_bytes, 0);
-        assert_eq!(cache.len(), 3);
+        assert_eq!(cache.len(), 4);
     }
 
     #[test]

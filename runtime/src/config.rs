@@ -7,6 +7,7 @@
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::{DataFusionError, Result};
+pub use fuseline_codegen::cpu::Vectors;
 pub use fuseline_planner::FusionMode;
 use std::any::Any;
 use std::fmt;
@@ -38,11 +39,15 @@ impl fmt::Display for Backend {
     }
 }
 
+const VECTOR_NAMES: [(&str, Vectors); 2] = [("auto", Vectors::Auto), ("128", Vectors::Narrow)];
+
 /// The settings of one session; each field is `fuseline.<field>` in SQL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FuselineOptions {
     pub fusion: FusionMode,
     pub backend: Backend,
+    /// Which vectors machine code uses; the results are the same.
+    pub vectors: Vectors,
     /// Call libm for transcendental functions instead of the vector kernels (within 1 ulp of it).
     pub exact_libm: bool,
     /// Verify the IR of every loop, and Cranelift's IR after lowering, before running it.
@@ -59,6 +64,7 @@ impl Default for FuselineOptions {
         FuselineOptions {
             fusion: FusionMode::On,
             backend: Backend::Cpu,
+            vectors: Vectors::Auto,
             exact_libm: false,
             verify: false,
             morsel_rows: 65_536,
@@ -87,6 +93,7 @@ impl FuselineOptions {
         match key {
             "fusion" => self.fusion = one_of(key, value, &FUSION_NAMES)?,
             "backend" => self.backend = one_of(key, value, &Backend::NAMES)?,
+            "vectors" => self.vectors = one_of(key, value, &VECTOR_NAMES)?,
             "exact_libm" => self.exact_libm = boolean(key, value)?,
             "verify" => self.verify = boolean(key, value)?,
             "morsel_rows" => {
@@ -142,6 +149,11 @@ impl ExtensionOptions for FuselineOptions {
                 "backend",
                 self.backend.to_string(),
                 "What runs fused loops: cpu, or interp (slow, for tests)",
+            ),
+            entry(
+                "vectors",
+                name_of(&VECTOR_NAMES, self.vectors).to_owned(),
+                "Vectors of machine code: auto, the widest there are, or 128",
             ),
             entry("exact_libm", self.exact_libm.to_string(), "Call libm for transcendental functions"),
             entry("verify", self.verify.to_string(), "Verify the IR of every loop before running it"),
@@ -207,11 +219,13 @@ mod tests {
         let mut config = config();
         config.set("fuseline.fusion", "REQUIRE").unwrap();
         config.set("fuseline.backend", "interp").unwrap();
+        config.set("fuseline.vectors", "128").unwrap();
         config.set("fuseline.exact_libm", "true").unwrap();
         config.set("fuseline.morsel_rows", "8192").unwrap();
         let options = FuselineOptions::of(&config);
         assert_eq!(options.fusion, FusionMode::Require);
         assert_eq!(options.backend, Backend::Interp);
+        assert_eq!(options.vectors, Vectors::Narrow);
         assert!(options.exact_libm);
         assert_eq!(options.morsel_rows, 8192);
         assert_eq!(options.min_rows, FuselineOptions::default().min_rows);

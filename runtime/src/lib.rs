@@ -24,7 +24,7 @@ pub mod source;
 pub mod udf;
 pub mod workers;
 
-pub use config::{Backend, FuselineOptions, FusionMode};
+pub use config::{Backend, FuselineOptions, FusionMode, Vectors};
 pub use explain::{as_fused, explain_codegen, fused_stages};
 pub use fused_exec::FusedExec;
 pub use not_fused::NotFusedExec;

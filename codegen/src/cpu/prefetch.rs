@@ -92,6 +92,7 @@ fn to_prefetch(bytes: &mut [u8]) -> bool {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+    use crate::cpu::{CompileOptions, Vectors};
     use iced_x86::Mnemonic;
 
     #[test]
@@ -133,7 +134,8 @@ mod tests {
   aggregate sum(v3): f64, sum(v4): i64
 }";
         let source: crate::ir::Loop = text.parse().unwrap();
-        let listing = super::super::listing(&source, &Default::default()).unwrap();
+        let options = CompileOptions { vectors: Vectors::Narrow, ..CompileOptions::default() };
+        let listing = super::super::listing(&source, &options).unwrap();
         assert_eq!(listing.disasm.matches("prefetcht0").count(), 3, "{}", listing.disasm);
         assert!(!listing.disasm.contains("movzx"), "{}", listing.disasm);
     }

@@ -128,7 +128,7 @@ fn run_loop(source: &Loop, morsel: &Morsel<'_>) -> Result<LoopOutput, String> {
     let interpreted = interp::run(&prepared, morsel);
     let compiled = CODE.with_borrow_mut(|code| -> Result<_, String> {
         if !code.contains_key(&prepared) {
-            let compiled = cpu::compile(&prepared, &CompileOptions { verify: false });
+            let compiled = cpu::compile(&prepared, &CompileOptions::default());
             code.insert(prepared.clone(), compiled.map_err(|e| format!("{e}\n{prepared}"))?);
         }
         Ok(code[&prepared].run(morsel))

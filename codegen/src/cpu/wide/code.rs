@@ -53,6 +53,8 @@ pub(super) enum BinOp {
     /// Of signed integers.
     Min,
     Max,
+    /// Of unsigned integers.
+    MinUnsigned,
     FAdd,
     FSub,
     FMul,

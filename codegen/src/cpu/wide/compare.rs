@@ -193,6 +193,9 @@ impl Lower<'_, '_> {
             return Ok(found);
         }
         let (a, width) = self.lanes(x)?;
+        if width < 8 && set.len() > 2 {
+            return Ok(self.in_long_set(a, width, set));
+        }
         // What differs from all of them is not in the set: joined by AND, each comparison masks the next.
         let mut outside = Bool::All(true);
         for lit in set {
@@ -200,5 +203,29 @@ impl Lower<'_, '_> {
             outside = self.body.and(outside, differs);
         }
         Ok(self.body.not(outside))
+    }
+
+    /// Whether the least of what differs is nothing: fewer comparisons, which go to one port or two, for
+    /// more arithmetic, which goes to all. Not for 64-bit lanes, whose minima are dear on some processors.
+    fn in_long_set(&mut self, a: Id, width: usize, set: &[Lit]) -> Bool {
+        let rest = self.body.splat(width, !sign_bit(width));
+        let mut least: Option<Id> = None;
+        for lit in set {
+            let bits = literal_bits(lit);
+            let differs = if lit.ty().is_float() && bits & !sign_bit(width) == 0 {
+                self.body.bin(BinOp::And, width, a, rest)
+            } else {
+                let value = self.body.splat(width, bits);
+                self.body.bin(BinOp::Xor, width, a, value)
+            };
+            least = Some(match least {
+                Some(before) => self.body.bin(BinOp::MinUnsigned, width, before, differs),
+                None => differs,
+            });
+        }
+        match least {
+            Some(least) => self.body.test(Test::NoBits, width, least, least),
+            None => Bool::All(false),
+        }
     }
 }

@@ -130,7 +130,14 @@ fn prefer_memory_last(insts: &mut [Inst], uses: &[u32]) {
         }
         let op = match insts[at].op {
             Op::Bin(
-                BinOp::Add | BinOp::Mul | BinOp::And | BinOp::Or | BinOp::Xor | BinOp::Min | BinOp::Max,
+                BinOp::Add
+                | BinOp::Mul
+                | BinOp::And
+                | BinOp::Or
+                | BinOp::Xor
+                | BinOp::Min
+                | BinOp::Max
+                | BinOp::MinUnsigned,
             ) => insts[at].op,
             Op::Test(test) => Op::Test(test.swapped()),
             _other => continue,
@@ -182,6 +189,7 @@ pub(super) fn takes_constant(reader: &Inst, constant: &Inst) -> bool {
             | BinOp::Mul
             | BinOp::Min
             | BinOp::Max
+            | BinOp::MinUnsigned
             | BinOp::FAdd
             | BinOp::FSub
             | BinOp::FMul

@@ -50,6 +50,10 @@ pub(super) fn bin(op: BinOp, width: u8) -> Code {
             2 => code(MAP_0F, P66, 0, 0xEE),
             _other => ints(width, MAP_0F38, [0x3C, 0x3C, 0x3D, 0x3D]),
         },
+        BinOp::MinUnsigned => match width {
+            1 => code(MAP_0F, P66, 0, 0xDA),
+            _other => ints(width, MAP_0F38, [0x3A, 0x3A, 0x3B, 0x3B]),
+        },
         BinOp::FAdd => float(width, 0x58),
         BinOp::FSub => float(width, 0x5C),
         BinOp::FMul => float(width, 0x59),
@@ -66,6 +70,7 @@ pub(super) fn repeats(op: BinOp, width: u8) -> usize {
         | BinOp::Mul
         | BinOp::Min
         | BinOp::Max
+        | BinOp::MinUnsigned
         | BinOp::FAdd
         | BinOp::FSub
         | BinOp::FMul

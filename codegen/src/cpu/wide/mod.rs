@@ -119,3 +119,105 @@ fn compile(request: &Request<'_>) -> Result<Function, Unsupported> {
         can_fail: lowered.failed.is_some(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::schedule::schedule;
+    use crate::ir::verify;
+    use iced_x86::{CpuidFeature, Decoder, DecoderOptions, FlowControl};
+
+    /// Loops with everything that lanes do to values of this type.
+    fn loops(ty: &str, data_type: &str, float: bool) -> Vec<String> {
+        let mut lines = vec![
+            "cmp.lt v0, v1",
+            "cmp.eq v0, v1",
+            "cmp.ge v0, v2",
+            "distinct v0, v1",
+            "add v0, v1",
+            "sub v0, v1",
+            "mul v0, v1",
+            "coalesce v0, v1",
+        ];
+        if float {
+            lines.extend(["div v0, v1", "neg v0", "abs v0", "cmp.lt v0, v0"]);
+            lines.extend(["math.sqrt.fast v0", "math.floor.fast v0", "math.round.fast v0"]);
+            lines.extend(["math.signum.fast v0"]);
+        } else {
+            lines.extend(["add.null v0, v1", "sub.err v0, v1", "div v0, v2", "rem v0, v2"]);
+            lines.extend(["bit_and v0, v1", "bit_xor v0, v2", "try_cast.i8 v0", "try_cast.u32 v0"]);
+            lines.extend(["try_cast.i64 v0", "try_cast.f64 v0", "in_set(4, 5, 6, 7) v0"]);
+        }
+        let head = format!(
+            "loop {{\n  input 0: {ty}? as {data_type}\n  input 1: {ty} as {data_type}\n  v0 = input 0\n  \
+             v1 = input 1\n  v2: {ty} = const 4\n"
+        );
+        let mut out: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{head}  v3 = {line}\n  v4 = is_valid v3\n  aggregate count(v3) filter v4: i64, min(v1): {ty}\n}}"))
+            .collect();
+        out.push(format!("{head}  aggregate min(v0): {ty}, max(v1): {ty}\n}}"));
+        out
+    }
+
+    #[test]
+    fn code_is_what_every_machine_with_the_features_runs() {
+        let allowed = [
+            CpuidFeature::INTEL8086,
+            CpuidFeature::INTEL386,
+            CpuidFeature::X64,
+            CpuidFeature::MULTIBYTENOP,
+            CpuidFeature::SSE,
+            CpuidFeature::AVX,
+            CpuidFeature::AVX512F,
+            CpuidFeature::AVX512VL,
+            CpuidFeature::AVX512BW,
+            CpuidFeature::AVX512DQ,
+        ];
+        let mut seen = 0;
+        let types = [
+            ("i8", "Int8"),
+            ("i16", "Int16"),
+            ("i32", "Int32"),
+            ("i64", "Int64"),
+            ("u8", "UInt8"),
+            ("u16", "UInt16"),
+            ("u32", "UInt32"),
+            ("u64", "UInt64"),
+            ("f32", "Float32"),
+            ("f64", "Float64"),
+        ];
+        for (ty, data_type) in types {
+            for text in loops(ty, data_type, ty.starts_with('f')) {
+                let lp: Loop = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+                verify(&lp).unwrap();
+                let schedule = schedule(&lp).unwrap();
+                for phase in &schedule.segments[0].phases {
+                    let home = Home { value: 64, count: 128, is_counted: false };
+                    let request = Request {
+                        lp: &lp,
+                        phase,
+                        reads_columns: true,
+                        whole_groups: false,
+                        homes: vec![home; 2],
+                    };
+                    let function = compile(&request).unwrap_or_else(|e| panic!("{text}: {}", e.0));
+                    let code = &function.code[..function.length];
+                    let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
+                    let mut last = None;
+                    while decoder.can_decode() {
+                        let inst = decoder.decode();
+                        assert!(!inst.is_invalid(), "{text}");
+                        for feature in inst.cpuid_features() {
+                            assert!(allowed.contains(feature), "{inst:?} needs {feature:?}");
+                        }
+                        last = Some(inst.flow_control());
+                        seen += 1;
+                    }
+                    assert_eq!(last, Some(FlowControl::Return), "{text}");
+                }
+            }
+        }
+        assert!(seen > 5000, "{seen}");
+    }
+}

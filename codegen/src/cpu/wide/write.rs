@@ -24,6 +24,8 @@ pub(super) const WORDS: usize = 3;
 const POINTERS: [Gpr; 9] = [8, 9, 10, 11, RBX, 12, 13, 14, 15];
 const CALLERS: usize = 4;
 
+const PAGE: usize = 4096;
+
 struct Writer<'a> {
     asm: Asm,
     folded: &'a Folded,
@@ -79,8 +81,13 @@ impl Writer<'_> {
             self.asm.push(*saved);
         }
         let stack = 64 * self.allocation.vector_slots + 8 * self.allocation.mask_slots;
+        // Page by page, so that the stack's end is not stepped over.
+        for _ in 0..stack / PAGE {
+            self.asm.sub_imm(RSP, PAGE as i32);
+            self.asm.mov(RAX, Rm::Mem(at(RSP, 0)));
+        }
         if stack > 0 {
-            self.asm.sub_imm(RSP, stack.next_multiple_of(64) as i32);
+            self.asm.sub_imm(RSP, (stack % PAGE).next_multiple_of(64) as i32);
             self.asm.and_imm(RSP, -64);
         }
         self.asm.mov(RDX, Rm::Mem(word(ROWS)));
