@@ -325,7 +325,14 @@ impl Lanes<'_, '_, '_> {
         let a = self.vecs(inst.args[0])?;
         let neg = matches!(inst.op, Op::Neg(_));
         let made = match (inst.ty.is_float(), neg) {
-            (true, true) => self.map1(a, a.ty, |f, x| f.ins().fneg(x)),
+            // As integers: Cranelift takes (-x) * (-y) for x * y, which is another NaN.
+            (true, true) => {
+                let int = int_lanes(a.ty);
+                let sign = self.splat(int, 1u64 << (int.lane_bits() - 1));
+                let bits = self.cast(a, int);
+                let flipped = self.map2(bits, sign, |f, x, y| f.ins().bxor(x, y));
+                self.cast(flipped, a.ty)
+            }
             (true, false) => self.map1(a, a.ty, |f, x| f.ins().fabs(x)),
             (false, true) => self.map1(a, a.ty, |f, x| f.ins().ineg(x)),
             (false, false) => self.map1(a, a.ty, |f, x| f.ins().iabs(x)),

@@ -97,7 +97,7 @@ pub(super) enum Convert {
 
 impl Convert {
     /// Bytes per lane of the operand.
-    pub(super) fn from_width(self) -> u8 {
+    pub(super) fn operand_width(self) -> u8 {
         match self {
             Convert::I64ToF64 | Convert::U64ToF64 | Convert::F64ToF32 => 8,
             Convert::I32ToF64

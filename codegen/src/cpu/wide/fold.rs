@@ -157,7 +157,7 @@ fn takes_load(reader: &Inst, load: &Inst) -> bool {
             reader.width
         }
         Op::Widen { from, .. } => from,
-        Op::Convert(convert) => convert.from_width(),
+        Op::Convert(convert) => convert.operand_width(),
         Op::Narrow { .. } | Op::Store(_) => return false,
         Op::Const(_)
         | Op::Iota

@@ -410,7 +410,7 @@ impl Writer<'_> {
                 self.keep_result(id, to);
             }
             Op::Convert(how) => {
-                let from = how.from_width();
+                let from = how.operand_width();
                 let (rm, _, memory) = self.last(&inst, from, 0);
                 let to = self.result(id);
                 let bytes = bytes.max(8 * usize::from(from));
