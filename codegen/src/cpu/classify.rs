@@ -11,8 +11,9 @@ pub(super) enum Kind {
     Call,
 }
 
-/// The longest list that a lane loop tests by one compare each.
+/// The longest list that a lane loop tests by one compare each, and a wide one.
 const SHORT_SET: usize = 24;
+const SHORT_WIDE_SET: usize = 128;
 
 /// The constant behind a value, if it is one.
 pub(super) fn constant(lp: &Loop, id: ValueId) -> Option<&Lit> {
@@ -29,11 +30,13 @@ pub(super) fn power_of_two(lp: &Loop, id: ValueId) -> Option<u32> {
     (value > 0 && value & (value - 1) == 0).then(|| value.trailing_zeros())
 }
 
+/// Ints whose products fit in 64 bits.
 fn is_small(ty: Ty) -> bool {
     matches!(ty, Ty::I8 | Ty::I16 | Ty::I32 | Ty::U8 | Ty::U16 | Ty::U32)
 }
 
-pub(super) fn classify(lp: &Loop, id: ValueId) -> Result<Kind, CompileError> {
+/// How an instruction is lowered; `wide` lanes do some that others leave to scalar loops.
+pub(super) fn classify(lp: &Loop, id: ValueId, wide: bool) -> Result<Kind, CompileError> {
     let inst = lp.value(id);
     let arg_ty = |i: usize| inst.args.get(i).map(|v| lp.value(*v).ty);
     // By the type that the operation works on.
@@ -46,7 +49,7 @@ pub(super) fn classify(lp: &Loop, id: ValueId) -> Result<Kind, CompileError> {
         Op::Input(_) | Op::Const(_) | Op::RowIndex => Kind::Lanes,
         Op::Add(_) | Op::Sub(_) | Op::Neg(_) | Op::Abs(_) => by_type(Some(inst.ty)),
         Op::Mul(o) => match by_type(Some(inst.ty)) {
-            Kind::Lanes if *o != Overflow::Wrap => Kind::Scalar,
+            Kind::Lanes if *o != Overflow::Wrap && !(wide && is_small(inst.ty)) => Kind::Scalar,
             kind => kind,
         },
         Op::Div | Op::Rem => {
@@ -62,15 +65,16 @@ pub(super) fn classify(lp: &Loop, id: ValueId) -> Result<Kind, CompileError> {
         Op::Shl | Op::Shr => {
             let known = constant(lp, inst.args[1]).is_some_and(|l| l.as_i128().is_some());
             let narrow = matches!(inst.ty, Ty::I8 | Ty::U8);
-            if known && !narrow { Kind::Lanes } else { Kind::Scalar }
+            if wide || (known && !narrow) { Kind::Lanes } else { Kind::Scalar }
         }
         Op::Cmp(_) | Op::Distinct => by_type(arg_ty(0)),
         Op::InSet(set) => match by_type(arg_ty(0)) {
-            Kind::Lanes if set.len() > SHORT_SET => Kind::Scalar,
+            Kind::Lanes if set.len() > if wide { SHORT_WIDE_SET } else { SHORT_SET } => Kind::Scalar,
             kind => kind,
         },
         Op::And | Op::Or | Op::Not | Op::IsValid | Op::IsTrue => Kind::Lanes,
         Op::Select | Op::Coalesce | Op::NullIf | Op::Guard(_) => by_type(Some(inst.ty)),
+        Op::Cast(..) if wide => Kind::Lanes,
         Op::Cast(to, _) => cast_kind(lp.value(inst.args[0]).ty, *to),
         Op::DecRescale { .. }
         | Op::DecFromInt { .. }
@@ -107,7 +111,7 @@ pub(super) fn classify(lp: &Loop, id: ValueId) -> Result<Kind, CompileError> {
     })
 }
 
-/// Conversions that lanes do: everything but floats to ints, and 64-bit ints to single precision.
+/// Conversions that 128-bit lanes do: everything but floats to ints, and 64-bit ints to single precision.
 fn cast_kind(from: Ty, to: Ty) -> Kind {
     let wide_int = |t: Ty| matches!(t, Ty::I64 | Ty::U64);
     match (from, to) {

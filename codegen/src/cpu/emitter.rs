@@ -6,7 +6,6 @@
 //! next chunk; one that keeps all rows keeps the pointers; otherwise what is still needed is packed.
 
 use super::CompileError;
-use super::Vectors;
 use super::constants::Constants;
 use super::outputs::Outputs;
 use super::schedule::{Need, Phase, Schedule, is_free};
@@ -111,7 +110,6 @@ pub(super) struct Job<'l> {
     /// Promise that every call's row count is a multiple of 8, so that no group of the first segment
     /// needs a look at which of its rows exist.
     pub whole_groups: bool,
-    pub vectors: Vectors,
 }
 
 /// Emits the whole function.
@@ -121,7 +119,7 @@ pub(super) fn emit(
     job: Job<'_>,
     constants: &mut Constants,
 ) -> Result<Emitted, CompileError> {
-    let Job { lp, schedule, outputs, whole_groups, vectors } = job;
+    let Job { lp, schedule, outputs, whole_groups } = job;
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
@@ -169,9 +167,8 @@ pub(super) fn emit(
         narrow_loops: 0,
     };
     e.declare_aggs()?;
-    match vectors {
-        Vectors::Auto => e.plan_wide(),
-        Vectors::Narrow => {}
+    if schedule.wide {
+        e.plan_wide()?;
     }
     e.fill_constants()?;
     let zero = e.b.ins().iconst(types::I64, 0);

@@ -3,11 +3,10 @@
 
 use super::constants::Constants;
 use super::outputs::Outputs;
-use super::{CompileError, CompileOptions, emitter, jit, schedule};
+use super::{CompileError, CompileOptions, emit, emitter, jit, with_widest};
 use crate::ir::Loop;
-use cranelift::codegen::ir::{Function, UserFuncName};
+use cranelift::codegen::ir::Function;
 use cranelift::codegen::write::{FuncWriter, PlainWriter};
-use cranelift::prelude::FunctionBuilder;
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 use std::collections::HashMap;
 use std::fmt;
@@ -62,18 +61,20 @@ impl FuncWriter for Commented<'_> {
 /// # Errors
 /// As [`super::compile`].
 pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, CompileError> {
-    let isa = jit::isa()?;
-    let schedule = schedule::schedule(source)?;
     let outputs = Outputs::of(source);
+    let (_, listing) = with_widest(source, options.vectors, |schedule| {
+        let job = emitter::Job { lp: source, schedule, outputs: &outputs, whole_groups: true };
+        list(job, options.verify)
+    })?;
+    Ok(listing)
+}
+
+fn list(job: emitter::Job<'_>, verify: bool) -> Result<Listing, CompileError> {
     let mut constants = Constants::default();
     jit::with_workspace(|workspace| {
+        let source = job.lp;
+        let emitted = emit(workspace, job, &mut constants)?;
         let context = &mut workspace.context;
-        context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
-        let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
-        let vectors = options.vectors;
-        let job =
-            emitter::Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true, vectors };
-        let emitted = emitter::emit(builder, isa, job, &mut constants)?;
         let mut notes: HashMap<_, Vec<String>> = HashMap::new();
         for (inst, value) in emitted.notes {
             let ir = source.value(value);
@@ -85,12 +86,9 @@ pub fn listing(source: &Loop, options: &CompileOptions) -> Result<Listing, Compi
         let mut writer = Commented { notes, _source: source };
         cranelift::codegen::write::decorate_function(&mut writer, &mut clif, &context.func)
             .map_err(|e| CompileError::Backend(e.to_string()))?;
-        let code = jit::machine_code(context, options.verify, emitted.prefetches)?;
+        let code = jit::machine_code(context, verify, emitted.prefetches)?;
         let mut disasm = String::new();
         if cfg!(target_arch = "x86_64") {
-            for reason in &emitted.wide.unsupported {
-                disasm.push_str(&format!("; no wide loop: {reason}\n"));
-            }
             for placed in emitted.wide.all() {
                 disasm.push_str("; a wide loop\n");
                 let end = placed.offset + placed.length;

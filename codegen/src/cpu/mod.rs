@@ -35,9 +35,10 @@ use crate::ir::{Loop, interp};
 use crate::run::{EvalError, LoopOutput, Morsel, RunLoop};
 use constants::Constants;
 use cranelift::codegen::ir::{Function, UserFuncName};
+use cranelift::frontend::FunctionBuilderContext;
 use cranelift::prelude::FunctionBuilder;
-use emitter::Job;
-use jit::CodeMemory;
+use emitter::{Emitted, Job};
+use jit::{CodeMemory, Workspace};
 use outputs::Outputs;
 use schedule::Schedule;
 use std::sync::OnceLock;
@@ -111,7 +112,6 @@ pub struct CompiledLoop {
     /// The function for the last rows of a morsel, if `code` cannot run them. It is made when a
     /// morsel first has such rows.
     tail: OnceLock<Option<Code>>,
-    vectors: Vectors,
     stats: CompileStats,
     /// The share of rows that passed the filters in the last morsel; only a hint for where to put outputs.
     pass_percent: AtomicUsize,
@@ -133,7 +133,6 @@ impl CompiledLoop {
                 schedule: &self.schedule,
                 outputs: &self.outputs,
                 whole_groups: false,
-                vectors: self.vectors,
             };
             generate(job, false).ok()
         });
@@ -166,11 +165,11 @@ impl RunLoop for CompiledLoop {
 /// [`CompileError::Unsupported`] for what cannot be lowered, [`CompileError::Backend`] for faults.
 pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, CompileError> {
     let start = Instant::now();
-    let schedule = schedule::schedule(source)?;
     let outputs = Outputs::of(source);
-    let vectors = options.vectors;
-    let job = Job { lp: source, schedule: &schedule, outputs: &outputs, whole_groups: true, vectors };
-    let code = generate(job, options.verify)?;
+    let (schedule, code) = with_widest(source, options.vectors, |schedule| {
+        let job = Job { lp: source, schedule, outputs: &outputs, whole_groups: true };
+        generate(job, options.verify)
+    })?;
     let stats = CompileStats {
         compile_time: start.elapsed(),
         ir_ops: source.values.len(),
@@ -184,21 +183,50 @@ pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, 
         outputs,
         code,
         tail: OnceLock::new(),
-        vectors,
         stats,
         pass_percent: AtomicUsize::new(0),
     })
 }
 
-fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
+/// Schedules a loop for the widest vectors that there are and makes something of it; for 128-bit lanes if
+/// the wide ones do not support it.
+fn with_widest<T>(
+    source: &Loop,
+    vectors: Vectors,
+    mut make: impl FnMut(&Schedule) -> Result<T, CompileError>,
+) -> Result<(Schedule, T), CompileError> {
+    if vectors == Vectors::Auto && wide::is_available() {
+        let schedule = schedule::schedule(source, true)?;
+        match make(&schedule) {
+            Ok(made) => return Ok((schedule, made)),
+            Err(CompileError::Unsupported(_)) => {}
+            Err(error @ CompileError::Backend(_)) => return Err(error),
+        }
+    }
+    let schedule = schedule::schedule(source, false)?;
+    let made = make(&schedule)?;
+    Ok((schedule, made))
+}
+
+/// Writes the function into the workspace.
+fn emit(workspace: &mut Workspace, job: Job<'_>, constants: &mut Constants) -> Result<Emitted, CompileError> {
     let isa = jit::isa()?;
+    let func = &mut workspace.context.func;
+    *func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
+    let builder = FunctionBuilder::new(func, &mut workspace.builder);
+    let emitted = emitter::emit(builder, isa, job, constants);
+    if emitted.is_err() {
+        // It holds what was begun.
+        workspace.builder = FunctionBuilderContext::new();
+    }
+    emitted
+}
+
+fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
     let mut constants = Constants::default();
     let (code, emitted) = jit::with_workspace(|workspace| {
-        let context = &mut workspace.context;
-        context.func = Function::with_name_signature(UserFuncName::default(), emitter::signature(isa));
-        let builder = FunctionBuilder::new(&mut context.func, &mut workspace.builder);
-        let emitted = emitter::emit(builder, isa, job, &mut constants)?;
-        let code = jit::machine_code(context, verify, emitted.prefetches)?;
+        let emitted = emit(workspace, job, &mut constants)?;
+        let code = jit::machine_code(&mut workspace.context, verify, emitted.prefetches)?;
         Ok::<_, CompileError>((code, emitted))
     })?;
     Ok(Code {
@@ -209,4 +237,35 @@ fn generate(job: Job<'_>, verify: bool) -> Result<Code, CompileError> {
         whole_groups_only: emitted.whole_groups_only,
         _constants: constants,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_wide_lanes_do_not_support_is_compiled_narrow() {
+        let text = "loop {
+  input 0: f64 as Float64
+  v0 = input 0
+  v1 = try_cast.i32 v0
+  emit v1 as Int32?
+}";
+        let source: Loop = text.parse().unwrap();
+        let mut tried = Vec::new();
+        let mut refuse_wide = |schedule: &Schedule| {
+            tried.push((schedule.wide, schedule.segments[0].phases[0].kind));
+            if schedule.wide { Err(CompileError::Unsupported("a test".to_owned())) } else { Ok(()) }
+        };
+        let (schedule, ()) = with_widest(&source, Vectors::Auto, &mut refuse_wide).unwrap();
+        assert!(!schedule.wide);
+        let (schedule, ()) = with_widest(&source, Vectors::Narrow, &mut refuse_wide).unwrap();
+        assert!(!schedule.wide);
+        // Conversions to ints are lanes only where vectors are wide.
+        let mut expected = vec![(false, classify::Kind::Scalar); 2];
+        if has_wide_vectors() {
+            expected.insert(0, (true, classify::Kind::Lanes));
+        }
+        assert_eq!(tried, expected);
+    }
 }

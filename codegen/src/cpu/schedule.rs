@@ -62,6 +62,8 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Schedule {
     pub segments: Vec<Segment>,
+    /// Whether lane phases are to be wide loops. Then there are some that 128-bit lanes cannot do.
+    pub wide: bool,
 }
 
 /// Reads of an instruction: arguments and `under`.
@@ -120,7 +122,8 @@ pub(super) fn emitted(lp: &Loop) -> Vec<ValueId> {
     }
 }
 
-pub(super) fn schedule(lp: &Loop) -> Result<Schedule, CompileError> {
+/// Cuts a loop.
+pub(super) fn schedule(lp: &Loop, wide: bool) -> Result<Schedule, CompileError> {
     let count = lp.values.len();
     // Values that reach a filter or the sink; the builder drops the others, a hand-written loop may not.
     let mut used = vec![false; count];
@@ -155,11 +158,11 @@ pub(super) fn schedule(lp: &Loop) -> Result<Schedule, CompileError> {
     }
     let mut segments = Vec::new();
     for (at, (insts, filter)) in lists.into_iter().enumerate() {
-        let phases = phases(lp, insts, &mut known, at == last)?;
+        let phases = phases(lp, insts, &mut known, at == last, wide)?;
         segments.push(Segment { phases, filter, carry: Vec::new() });
     }
     place_buffers(lp, &mut segments);
-    Ok(Schedule { segments })
+    Ok(Schedule { segments, wide })
 }
 
 /// Groups instructions into phases, greedily; with the sink's aggregates where `sink` is set.
@@ -168,10 +171,11 @@ fn phases(
     insts: Vec<ValueId>,
     known: &mut [bool],
     sink: bool,
+    wide: bool,
 ) -> Result<Vec<Phase>, CompileError> {
     let mut left: Vec<(ValueId, Kind)> = Vec::with_capacity(insts.len());
     for id in insts {
-        left.push((id, classify(lp, id)?));
+        left.push((id, classify(lp, id, wide)?));
     }
     let mut aggs: Vec<(usize, Kind)> = Vec::new();
     if sink && let Sink::Aggregate(list) = &lp.sink {

@@ -1,8 +1,8 @@
 //! Conversions in wide loops: one instruction each, where the 128-bit lanes of
-//! [`super::super::lane_cast`] need tricks.
+//! [`super::super::lane_cast`] need tricks, or scalar loops.
 
 use super::Unsupported;
-use super::code::{Bool, Convert, Id, Op as Wide, Test};
+use super::code::{Bool, Convert, Id, Op as Wide, TRUNC, Test, UnOp};
 use super::lower::{Data, LaneValue, Lower, lane_width};
 use super::ops::sign_bit;
 use crate::ir::op::int_range;
@@ -48,6 +48,9 @@ impl Lower<'_, '_> {
             (Ty::U64, Ty::F64) => self.body.unary(Wide::Convert(Convert::U64ToF64), 8, a),
             (Ty::U32, Ty::F64) => self.body.unary(Wide::Convert(Convert::U32ToF64), 8, a),
             (Ty::U32, Ty::F32) => self.body.unary(Wide::Convert(Convert::U32ToF32), 4, a),
+            (Ty::I64, Ty::F32) => self.body.unary(Wide::Convert(Convert::I64ToF32), 4, a),
+            (Ty::U64, Ty::F32) => self.body.unary(Wide::Convert(Convert::U64ToF32), 4, a),
+            (f, t) if f.is_float() && t.is_int() => return self.float_to_int(id, a, from, to, fail, valid),
             (f, t) if f.is_int() && t.is_float() && width <= 4 => {
                 let a = self.resize(a, from, Ty::I32);
                 let (how, width) = if t == Ty::F64 { (Convert::I32ToF64, 8) } else { (Convert::I32ToF32, 4) };
@@ -82,15 +85,65 @@ impl Lower<'_, '_> {
             }
         }
         if outside.known() != Some(false) {
-            match fail {
-                OnFail::Err => self.fail(id, outside, valid)?,
-                OnFail::Null => {
-                    let fits = self.body.not(outside);
-                    out.valid = self.body.and_opt(valid, Some(fits));
-                }
-            }
+            let fits = self.body.not(outside);
+            out.valid = self.with_fits(id, fits, fail, valid)?;
         }
         Ok(out)
+    }
+
+    /// The validity of a conversion that has a result only where `fits` holds.
+    fn with_fits(
+        &mut self,
+        id: ValueId,
+        fits: Bool,
+        fail: OnFail,
+        valid: Option<Bool>,
+    ) -> Result<Option<Bool>, Unsupported> {
+        match fail {
+            OnFail::Err => {
+                let outside = self.body.not(fits);
+                self.fail(id, outside, valid)?;
+                Ok(valid)
+            }
+            OnFail::Null => Ok(self.body.and_opt(valid, Some(fits))),
+        }
+    }
+
+    fn float_to_int(
+        &mut self,
+        id: ValueId,
+        a: Id,
+        from: Ty,
+        to: Ty,
+        fail: OnFail,
+        valid: Option<Bool>,
+    ) -> Result<LaneValue, Unsupported> {
+        let unsupported = || Unsupported(format!("{from} as {to}"));
+        let (low, high) = int_range(to).ok_or_else(unsupported)?;
+        let (old, new) = (lane_width(from).unwrap_or(8), lane_width(to).ok_or_else(unsupported)?);
+        let whole = self.body.unary(Wide::Un(UnOp::Round(TRUNC)), old, a);
+        // Both bounds are exact: the lowest value and one more than the highest. By the order of `Cmp`,
+        // NaNs lie outside, and -0.0 is 0.
+        let bound = |v: i128| if from == Ty::F64 { Lit::F64(v as f64) } else { Lit::F32(v as f32) };
+        let above = self.compare_literal(CmpOp::Ge, whole, old, &bound(low));
+        let below = self.compare_literal(CmpOp::Lt, whole, old, &bound(high + 1));
+        let fits = self.body.and(above, below);
+        let (how, width) = match (from, to) {
+            (Ty::F64, Ty::I64) => (Convert::F64ToI64, 8),
+            (Ty::F64, Ty::U64) => (Convert::F64ToU64, 8),
+            (Ty::F64, Ty::U32) => (Convert::F64ToU32, 4),
+            (Ty::F64, _) => (Convert::F64ToI32, 4),
+            (_, Ty::I64) => (Convert::F32ToI64, 8),
+            (_, Ty::U64) => (Convert::F32ToU64, 8),
+            (_, Ty::U32) => (Convert::F32ToU32, 4),
+            (_, _) => (Convert::F32ToI32, 4),
+        };
+        let mut made = self.body.unary(Wide::Convert(how), width, whole);
+        if new < width {
+            made = self.body.unary(Wide::Narrow { from: width as u8 }, new, made);
+        }
+        let valid = self.with_fits(id, fits, fail, valid)?;
+        Ok(LaneValue { data: Data::Lanes(made), valid })
     }
 
     /// Integer lanes of another width; the value is kept where it fits.

@@ -55,6 +55,10 @@ pub(super) enum BinOp {
     Max,
     /// Of unsigned integers.
     MinUnsigned,
+    /// The first by as many bits as the second says.
+    ShiftLeft,
+    ShiftRight,
+    ShiftArithmetic,
     FAdd,
     FSub,
     FMul,
@@ -91,20 +95,43 @@ pub(super) enum Convert {
     U64ToF64,
     I32ToF32,
     U32ToF32,
+    I64ToF32,
+    U64ToF32,
     F32ToF64,
     F64ToF32,
+    // Toward zero; what does not fit becomes anything.
+    F64ToI64,
+    F64ToU64,
+    F64ToI32,
+    F64ToU32,
+    F32ToI64,
+    F32ToU64,
+    F32ToI32,
+    F32ToU32,
 }
 
 impl Convert {
     /// Bytes per lane of the operand.
     pub(super) fn operand_width(self) -> u8 {
         match self {
-            Convert::I64ToF64 | Convert::U64ToF64 | Convert::F64ToF32 => 8,
+            Convert::I64ToF64
+            | Convert::U64ToF64
+            | Convert::I64ToF32
+            | Convert::U64ToF32
+            | Convert::F64ToF32
+            | Convert::F64ToI64
+            | Convert::F64ToU64
+            | Convert::F64ToI32
+            | Convert::F64ToU32 => 8,
             Convert::I32ToF64
             | Convert::U32ToF64
             | Convert::I32ToF32
             | Convert::U32ToF32
-            | Convert::F32ToF64 => 4,
+            | Convert::F32ToF64
+            | Convert::F32ToI64
+            | Convert::F32ToU64
+            | Convert::F32ToI32
+            | Convert::F32ToU32 => 4,
         }
     }
 }

@@ -190,6 +190,9 @@ pub(super) fn takes_constant(reader: &Inst, constant: &Inst) -> bool {
             | BinOp::Min
             | BinOp::Max
             | BinOp::MinUnsigned
+            | BinOp::ShiftLeft
+            | BinOp::ShiftRight
+            | BinOp::ShiftArithmetic
             | BinOp::FAdd
             | BinOp::FSub
             | BinOp::FMul

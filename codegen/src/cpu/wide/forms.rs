@@ -23,6 +23,15 @@ fn ints(width: u8, map: u8, opcodes: [u8; 4]) -> Code {
     code(map, P66, wide, opcodes[usize::from(width.trailing_zeros() as u8).min(3)])
 }
 
+/// Shifts by lanes: of 16 bits, and of more.
+fn by_lane(width: u8, opcodes: [u8; 2]) -> Code {
+    match width {
+        8 => code(MAP_0F38, P66, 1, opcodes[1]),
+        4 => code(MAP_0F38, P66, 0, opcodes[1]),
+        _two => code(MAP_0F38, P66, 1, opcodes[0]),
+    }
+}
+
 fn float(width: u8, opcode: u8) -> Code {
     if width == 8 { code(MAP_0F, P66, 1, opcode) } else { code(MAP_0F, NP, 0, opcode) }
 }
@@ -54,6 +63,9 @@ pub(super) fn bin(op: BinOp, width: u8) -> Code {
             1 => code(MAP_0F, P66, 0, 0xDA),
             _other => ints(width, MAP_0F38, [0x3A, 0x3A, 0x3B, 0x3B]),
         },
+        BinOp::ShiftLeft => by_lane(width, [0x12, 0x47]),
+        BinOp::ShiftRight => by_lane(width, [0x10, 0x45]),
+        BinOp::ShiftArithmetic => by_lane(width, [0x11, 0x46]),
         BinOp::FAdd => float(width, 0x58),
         BinOp::FSub => float(width, 0x5C),
         BinOp::FMul => float(width, 0x59),
@@ -71,6 +83,9 @@ pub(super) fn repeats(op: BinOp, width: u8) -> usize {
         | BinOp::Min
         | BinOp::Max
         | BinOp::MinUnsigned
+        | BinOp::ShiftLeft
+        | BinOp::ShiftRight
+        | BinOp::ShiftArithmetic
         | BinOp::FAdd
         | BinOp::FSub
         | BinOp::FMul
@@ -171,6 +186,16 @@ pub(super) fn convert(how: Convert) -> Code {
         Convert::U64ToF64 => code(MAP_0F, PF3, 1, 0x7A),
         Convert::I32ToF32 => code(MAP_0F, NP, 0, 0x5B),
         Convert::U32ToF32 => code(MAP_0F, PF2, 0, 0x7A),
+        Convert::I64ToF32 => code(MAP_0F, NP, 1, 0x5B),
+        Convert::U64ToF32 => code(MAP_0F, PF2, 1, 0x7A),
+        Convert::F64ToI64 => code(MAP_0F, P66, 1, 0x7A),
+        Convert::F64ToU64 => code(MAP_0F, P66, 1, 0x78),
+        Convert::F64ToI32 => code(MAP_0F, P66, 1, 0xE6),
+        Convert::F64ToU32 => code(MAP_0F, NP, 1, 0x78),
+        Convert::F32ToI64 => code(MAP_0F, P66, 0, 0x7A),
+        Convert::F32ToU64 => code(MAP_0F, P66, 0, 0x78),
+        Convert::F32ToI32 => code(MAP_0F, PF3, 0, 0x5B),
+        Convert::F32ToU32 => code(MAP_0F, NP, 0, 0x78),
         Convert::F32ToF64 => code(MAP_0F, NP, 0, 0x5A),
         Convert::F64ToF32 => code(MAP_0F, P66, 1, 0x5A),
     }

@@ -4,7 +4,7 @@
 //! the columns and what it makes goes to the outputs. It runs over [`LONG_CHUNK`] rows at a time, and
 //! entering and leaving the function costs nothing.
 
-use super::{FIRST_ROW, Function, Home, Place, ROWS, Request, SCRATCH, WORDS, compile, is_available};
+use super::{FIRST_ROW, Function, Home, Place, ROWS, Request, SCRATCH, WORDS, compile};
 use crate::cpu::CompileError;
 use crate::cpu::classify::Kind;
 use crate::cpu::emitter::{Emitter, FLAGS};
@@ -36,8 +36,6 @@ pub(in crate::cpu) struct Wide {
     phases: Vec<Vec<Option<Placed>>>,
     /// Functions with their constants, each at a multiple of 64.
     pub code: Vec<u8>,
-    /// Why the other lane phases have none.
-    pub unsupported: Vec<String>,
 }
 
 impl Wide {
@@ -61,17 +59,17 @@ impl Wide {
 }
 
 impl Emitter<'_, '_> {
-    /// Compiles what lane phases it can. Behind [`Emitter::declare_aggs`], before anything else.
-    pub(in crate::cpu) fn plan_wide(&mut self) {
-        if !is_available() {
-            return;
-        }
+    /// Compiles the lane phases. Behind [`Emitter::declare_aggs`], before anything else.
+    ///
+    /// # Errors
+    /// [`CompileError::Unsupported`] if one of them has no wide form.
+    pub(in crate::cpu) fn plan_wide(&mut self) -> Result<(), CompileError> {
         let schedule: &Schedule = self.schedule;
         let mut counted = vec![false; self.counters()];
         for (at, segment) in schedule.segments.iter().enumerate() {
             let mut list = Vec::with_capacity(segment.phases.len());
             for phase in &segment.phases {
-                list.push(self.plan_phase(phase, at, &counted));
+                list.push(self.plan_phase(phase, at, &counted)?);
                 for counter in self.counters_of(&phase.aggs) {
                     counted[counter] = true;
                 }
@@ -81,12 +79,18 @@ impl Emitter<'_, '_> {
         if self.needs_no_chunks() {
             self.chunk_rows = LONG_CHUNK;
         }
+        Ok(())
     }
 
-    fn plan_phase(&mut self, phase: &Phase, segment: usize, counted: &[bool]) -> Option<Placed> {
+    fn plan_phase(
+        &mut self,
+        phase: &Phase,
+        segment: usize,
+        counted: &[bool],
+    ) -> Result<Option<Placed>, CompileError> {
         let counts_rows = phase.insts.is_empty() && self.only_count_rows(&phase.aggs);
         if phase.kind != Kind::Lanes || counts_rows {
-            return None;
+            return Ok(None);
         }
         let homes: Vec<Home> = self.homes(counted);
         let request = Request {
@@ -96,16 +100,10 @@ impl Emitter<'_, '_> {
             whole_groups: self.whole_groups && segment == 0,
             homes,
         };
-        match compile(&request) {
-            Ok(function) => {
-                self.relied_on_whole_groups |= function.relies_on_whole_groups;
-                Some(self.wide.add(function))
-            }
-            Err(reason) => {
-                self.wide.unsupported.push(reason.0);
-                None
-            }
-        }
+        let function = compile(&request)
+            .map_err(|reason| CompileError::Unsupported(format!("wide lanes: {}", reason.0)))?;
+        self.relied_on_whole_groups |= function.relies_on_whole_groups;
+        Ok(Some(self.wide.add(function)))
     }
 
     /// Whether the loop is one wide phase that exchanges nothing but bits with the frame.

@@ -1,9 +1,10 @@
 //! Lane loops in AVX-512, which Cranelift cannot write: it has no vectors beyond 128 bits, and loops over
 //! data in the cache are bound by the number of instructions.
 //!
-//! Cranelift's frame stays as it is: chunk loop, filters, calls, scalar loops. A lane phase of which all is
-//! known here ([`compile`] says so, or gives an [`Unsupported`]) becomes a function of its own, which the
-//! frame calls with a list of addresses. The way of a phase: [`lower`] (with `ops`, `compare`, `cast`)
+//! Cranelift's frame stays as it is: chunk loop, filters, calls, scalar loops. A lane phase
+//! becomes a function of its own, which the frame calls with a list of addresses. If one of a loop's has
+//! something that is [`Unsupported`], the whole loop is compiled with 128-bit lanes; some instructions are
+//! lanes here and scalar loops there, so the cut into phases differs ([`super::classify`]). The way of a phase: [`lower`] (with `ops`, `compare`, `cast`)
 //! makes straight-line SSA over a group of 8 rows ([`code`]), [`fold`] joins what one instruction can do,
 //! [`registers`] allocates, [`write`] encodes with [`asm`]. Results are the same bits as of 128-bit lanes:
 //! eight running sums of floats are one register, nothing is fused, the first of two NaNs counts.
@@ -32,7 +33,7 @@ use super::schedule::Phase;
 use crate::ir::Loop;
 use std::sync::LazyLock;
 
-/// Why a phase stays with 128-bit lanes: what there is no wide code for.
+/// Why a loop stays with 128-bit lanes: what there is no wide code for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unsupported(String);
 
@@ -142,11 +143,19 @@ mod tests {
         if float {
             lines.extend(["div v0, v1", "neg v0", "abs v0", "cmp.lt v0, v0"]);
             lines.extend(["math.sqrt.fast v0", "math.floor.fast v0", "math.round.fast v0"]);
-            lines.extend(["math.signum.fast v0"]);
+            lines.extend(["math.signum.fast v0", "try_cast.i8 v0", "try_cast.u32 v0"]);
+            lines.extend(["try_cast.i64 v0", "cast.u64 v0", "cast.f32 v0"]);
         } else {
             lines.extend(["add.null v0, v1", "sub.err v0, v1", "div v0, v2", "rem v0, v2"]);
             lines.extend(["bit_and v0, v1", "bit_xor v0, v2", "try_cast.i8 v0", "try_cast.u32 v0"]);
-            lines.extend(["try_cast.i64 v0", "try_cast.f64 v0", "in_set(4, 5, 6, 7) v0"]);
+            lines.extend([
+                "try_cast.i64 v0",
+                "try_cast.f64 v0",
+                "try_cast.f32 v0",
+                "shl v0, v1",
+                "shr v0, v1",
+                "in_set(4, 5, 6, 7) v0",
+            ]);
         }
         let head = format!(
             "loop {{\n  input 0: {ty}? as {data_type}\n  input 1: {ty} as {data_type}\n  v0 = input 0\n  \
@@ -191,7 +200,7 @@ mod tests {
             for text in loops(ty, data_type, ty.starts_with('f')) {
                 let lp: Loop = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
                 verify(&lp).unwrap();
-                let schedule = schedule(&lp).unwrap();
+                let schedule = schedule(&lp, true).unwrap();
                 for phase in &schedule.segments[0].phases {
                     let home = Home { value: 64, count: 128, is_counted: false };
                     let request = Request {

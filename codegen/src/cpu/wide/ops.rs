@@ -42,6 +42,10 @@ impl Lower<'_, '_> {
                 let valid = self.all_valid(args)?;
                 lanes(self.multiply(inst)?, valid)
             }
+            Op::Mul(o) => {
+                let valid = self.all_valid(args)?;
+                self.checked_multiply(id, inst, *o, valid)?
+            }
             Op::Div | Op::Rem => {
                 let valid = self.all_valid(args)?;
                 lanes(self.divide(inst)?, valid)
@@ -64,11 +68,14 @@ impl Lower<'_, '_> {
                 let (a, width) = self.lanes(args[0])?;
                 let valid = self.all_valid(args)?;
                 let bits = 8 * width as i128;
-                let count = constant(lp, args[1]).and_then(|l| l.as_i128());
-                let Some(count) = count else {
-                    return Err(Unsupported("shifts by what is not constant".to_owned()));
+                let made = match constant(lp, args[1]).and_then(|l| l.as_i128()) {
+                    Some(count) => self.shift(a, &inst.op, inst.ty, count.rem_euclid(bits) as u8),
+                    None => {
+                        let (count, _) = self.lanes(args[1])?;
+                        self.shift_by_lanes(a, count, &inst.op, inst.ty)
+                    }
                 };
-                lanes(self.shift(a, &inst.op, inst.ty, count.rem_euclid(bits) as u8), valid)
+                lanes(made, valid)
             }
             Op::Cmp(op) => {
                 let valid = self.all_valid(args)?;
@@ -115,8 +122,7 @@ impl Lower<'_, '_> {
                 let valid = self.all_valid(args)?;
                 lanes(self.rounding(*f, a, width)?, valid)
             }
-            Op::Mul(Overflow::Err | Overflow::Null)
-            | Op::Input(_)
+            Op::Input(_)
             | Op::Const(_)
             | Op::DecRescale { .. }
             | Op::DecFromInt { .. }
@@ -206,6 +212,29 @@ impl Lower<'_, '_> {
         Ok(self.body.unary(Wide::Narrow { from: 2 }, 1, product))
     }
 
+    /// Of ints of at most 32 bits, in lanes of twice the width.
+    fn checked_multiply(
+        &mut self,
+        id: ValueId,
+        inst: &Inst,
+        what: Overflow,
+        valid: Option<Bool>,
+    ) -> Result<LaneValue, Unsupported> {
+        let ((a, width), (b, _)) = (self.lanes(inst.args[0])?, self.lanes(inst.args[1])?);
+        if width == 8 {
+            return Err(Unsupported("checked products of 64 bits".to_owned()));
+        }
+        let signed = inst.ty.is_signed_int();
+        let (wide, from) = (2 * width, width as u8);
+        let a = self.body.unary(Wide::Widen { from, signed }, wide, a);
+        let b = self.body.unary(Wide::Widen { from, signed }, wide, b);
+        let product = self.body.bin(BinOp::Mul, wide, a, b);
+        let made = self.body.unary(Wide::Narrow { from: wide as u8 }, width, product);
+        let back = self.body.unary(Wide::Widen { from, signed }, wide, made);
+        let over = self.body.test(EQUAL.negated(), wide, product, back);
+        self.with_overflow(id, made, over, what, valid)
+    }
+
     /// Lanes that are below zero.
     fn is_negative(&mut self, a: Id, width: usize) -> Bool {
         let zero = self.body.splat(8, 0);
@@ -244,6 +273,26 @@ impl Lower<'_, '_> {
         }
         let rest = self.body.bin(BinOp::And, width, up, low);
         Ok(self.body.bin(BinOp::Sub, width, rest, bias))
+    }
+
+    /// By counts of which the low bits decide.
+    fn shift_by_lanes(&mut self, a: Id, count: Id, op: &Op, ty: Ty) -> Id {
+        let width = lane_width(ty).unwrap_or(8);
+        let signed = ty.is_signed_int();
+        let low = self.body.splat(width, 8 * width as u64 - 1);
+        let count = self.body.bin(BinOp::And, width, count, low);
+        let by = match (op, signed) {
+            (Op::Shl, _) => BinOp::ShiftLeft,
+            (_, true) => BinOp::ShiftArithmetic,
+            (_, false) => BinOp::ShiftRight,
+        };
+        if width > 1 {
+            return self.body.bin(by, width, a, count);
+        }
+        let wide = self.body.unary(Wide::Widen { from: 1, signed }, 2, a);
+        let count = self.body.unary(Wide::Widen { from: 1, signed: false }, 2, count);
+        let moved = self.body.bin(by, 2, wide, count);
+        self.body.unary(Wide::Narrow { from: 2 }, 1, moved)
     }
 
     fn shift(&mut self, a: Id, op: &Op, ty: Ty, count: u8) -> Id {
