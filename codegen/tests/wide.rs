@@ -12,6 +12,17 @@ use fuseline_codegen::run::{Morsel, RunLoop};
 
 const WRAP: Overflow = Overflow::Wrap;
 
+/// The loop's wide code, if this machine has any, keeps vectors and masks on the stack.
+fn assert_spills(lp: &Loop) {
+    if !has_wide_vectors() {
+        return;
+    }
+    let shown = listing(lp, &CompileOptions::default()).unwrap().disasm;
+    let (wide, _) = shown.split_once("; the frame").unwrap();
+    let on_stack = |what: &str| wide.lines().any(|l| l.contains(what) && l.contains("[rsp"));
+    assert!(on_stack("zmm") && on_stack("kmovb"), "{wide}");
+}
+
 #[test]
 fn more_values_than_registers() {
     for nulls in [false, true] {
@@ -43,6 +54,7 @@ fn more_values_than_registers() {
         out.push(emit(all, DataType::Int64));
         out.push(emit(any, DataType::Boolean));
         let (lp, _) = b.finish(Sink::Emit(out));
+        assert_spills(&lp);
         check(&lp, &|n| (0..40).map(|i| i64s(n, i, nulls)).collect());
     }
 }
@@ -67,6 +79,7 @@ fn more_aggregates_than_registers() {
             aggs.push(agg(AggFunc::Count, Some(*f), Some(positive), Ty::I64));
         }
         let (lp, _) = b.finish(Sink::Aggregate(aggs));
+        assert_spills(&lp);
         check(&lp, &|n| {
             let ints = (0..12).map(|i| i64s(n, i, nulls));
             ints.chain((0..12).map(|i| f64s(n, 100 + i, nulls))).collect()

@@ -1,9 +1,10 @@
 //! The Cranelift back end: compiles a [`Loop`] to one function of machine code.
 //!
 //! The way of a loop: [`schedule`] cuts it into segments and phases; [`emitter`] writes the frame (chunk
-//! loop, filters, outputs) and the phases' bodies come from [`lanes`], [`scalar`] and [`calls`]; [`jit`]
-//! turns the function into memory that can be run; [`bind`] feeds it arrow arrays. Compiled code only
-//! detects failures; [`CompiledLoop::run`] then asks the interpreter, whose word counts.
+//! loop, outputs; filters in [`filters`]) and the phases' bodies come from [`lanes`], [`scalar`] and
+//! [`calls`], or are functions in AVX-512 that [`wide`] writes without Cranelift; [`jit`] turns the function
+//! into memory that can be run; [`bind`] feeds it arrow arrays. Compiled code only detects failures;
+//! [`CompiledLoop::run`] then asks the interpreter, whose word counts.
 
 mod bind;
 mod bools;
@@ -11,6 +12,7 @@ mod calls;
 mod classify;
 mod constants;
 mod emitter;
+mod filters;
 mod helpers;
 mod jit;
 mod lane_cast;

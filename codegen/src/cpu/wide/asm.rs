@@ -2,8 +2,8 @@
 //!
 //! Cranelift has no 512-bit vectors and the assembler of `iced-x86` takes longer to build than all of this
 //! crate, so the three prefixes are written here. Only what is needed: a memory operand is a base, an
-//! index scaled by 1 to 8 and a displacement, or a place in the constants behind the code. Unit tests
-//! below and `write.rs` have `iced-x86` decode what came out.
+//! index scaled by 1 to 8 and a displacement, or a place in the constants behind the code. Tests here
+//! and in `mod.rs` have `iced-x86` decode what came out.
 
 /// A general purpose register by its number.
 pub(super) type Gpr = u8;
