@@ -4,5 +4,6 @@
 //! and one sink. [`ir::interp`] is the oracle; [`cpu`] must agree with it bit for bit.
 
 pub mod cpu;
+pub mod groups;
 pub mod ir;
 pub mod run;

@@ -4,6 +4,7 @@
 //! [`EvalError`], so a test compares them by comparing these. Compiled code only detects that
 //! something failed; it then hands the same morsel to the interpreter, whose error is precise.
 
+use crate::groups::Groups;
 use crate::ir::{AggState, Loop};
 use arrow::array::{ArrayRef, UInt32Array};
 
@@ -23,13 +24,14 @@ pub struct LoopOutput {
     /// Rows that passed every filter; for an aggregate sink the rows that reached it (all of them
     /// where filters were turned into masks).
     pub rows: usize,
-    /// For an emitting sink one entry per output column: the array, or `None` for a passenger.
+    /// For an emitting sink one entry per output column: the array, or `None` for a passenger. For a
+    /// grouping one that ran over a table of its own: the keys, then the states in their own types.
     pub columns: Vec<Option<ArrayRef>>,
     /// Which rows of the morsel survived, when [`Loop::needs_selection`].
     pub selection: Option<UInt32Array>,
     /// For an aggregate sink one state per aggregate, over this morsel.
     pub aggs: Vec<AggState>,
-    /// Compiled code gave the morsel up, and the interpreter has run it.
+    /// Compiled code gave the morsel up, and the interpreter has run it, or the rest of it.
     pub bailed: bool,
 }
 
@@ -67,5 +69,26 @@ impl EvalError {
 /// A loop in executable form.
 pub trait RunLoop: Send + Sync {
     fn source(&self) -> &Loop;
+    /// Runs the loop over a morsel; a grouping one over a table of its own, whose groups are the output.
     fn run(&self, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError>;
+
+    /// Runs a grouping loop over a morsel, into a table of its layout. An error leaves the table with some
+    /// of the morsel's rows.
+    fn run_into(&self, morsel: &Morsel<'_>, groups: &mut Groups) -> Result<LoopOutput, EvalError>;
+}
+
+/// What a grouping loop gives by itself: the groups of its morsel in the order in which they appeared.
+pub(crate) fn into_columns(groups: &mut Groups, out: LoopOutput) -> Result<LoopOutput, EvalError> {
+    groups.settle();
+    let rows = groups.len();
+    let layout = groups.layout();
+    let mut columns = Vec::new();
+    for key in 0..layout.keys.len() {
+        columns.push(Some(groups.key_array(key, 0..rows)?));
+    }
+    for (agg, (_, ty)) in layout.aggs.iter().enumerate() {
+        let data_type = ty.natural();
+        columns.push(Some(groups.agg_array(agg, 0..rows, &data_type, None)?));
+    }
+    Ok(LoopOutput { rows, columns, ..out })
 }

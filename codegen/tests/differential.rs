@@ -141,7 +141,8 @@ fn text_form_and_verifier_accept_every_loop() {
 /// Whether masks change which rows a float sum's running sums get.
 fn sums_floats(source: &Loop) -> bool {
     match &source.sink {
-        Sink::Emit(_) => false,
+        // Filters in front of groups stay filters.
+        Sink::Emit(_) | Sink::Group { .. } => false,
         Sink::Aggregate(aggs) => aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty == Ty::F64),
     }
 }

@@ -29,6 +29,35 @@ pub struct LoopContext {
     pub out_rows: u64,
     /// Where the compiled loop's code starts: its parts call each other relative to this.
     pub code: *const u8,
+    /// The table of a loop that groups; it is the first field of a [`crate::group::GroupTable`].
+    pub groups: *mut GroupRef,
+    /// Out, of a loop that groups: rows of this call whose chunks are in the table. Behind them nothing
+    /// has changed, so a caller whose call failed goes on there.
+    pub done_rows: u64,
+}
+
+/// Copies of the records that a table of few groups keeps, so that neighbouring rows of one group do not
+/// wait for each other; row `i` of a chunk goes to copy `i % RECORD_COPIES`.
+pub const RECORD_COPIES: usize = 4;
+
+/// What generated code sees of a table of groups. A group is a number; its record lies at `number *
+/// stride` in `records` and holds the packed key, then the cells.
+#[derive(Debug)]
+#[repr(C)]
+pub struct GroupRef {
+    /// The hash index, while there is one. A slot is 0, or the group's number in the low half and in the
+    /// high half the high half of its key's hash, made odd. A key's first slot is its hash and `mask`.
+    pub slots: *const u64,
+    pub mask: u64,
+    /// While it is not null: for a key that is one integer, `number + 1` by value minus `dense_base`, 0
+    /// where there is no such group. Behind the `dense_len` entries comes a 0, then the group of NULL.
+    pub dense: *const u32,
+    pub dense_base: u64,
+    pub dense_len: u64,
+    /// The first record of every copy; all the same once there are many groups.
+    pub records: [*mut u8; RECORD_COPIES],
+    /// Not 0 when index and records no longer fit the near caches, so that prefetching pays.
+    pub far: u64,
 }
 
 /// An input column from its first row of the call on.

@@ -29,6 +29,7 @@ pub mod bitmap;
 pub mod compact;
 pub mod datetime;
 pub mod decimal;
+pub mod group;
 pub mod isa;
 #[cfg(test)]
 mod speed;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::{bitmap, compact, datetime, decimal, strings, vecmath};
+use crate::{bitmap, compact, datetime, decimal, group, strings, vecmath};
 
 /// How a parameter or result travels in a machine register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,6 +146,7 @@ fn kernels() -> Vec<Symbol> {
             rt_dec_fits, rt_dec_from_i64, rt_dec_from_u64, rt_dec_to_i64, rt_dec_to_u64,
             rt_dec_from_f64, rt_dec_to_f64,
         }
+        group::kernels { rt_group_resolve, rt_group_pack_text, rt_group_check_texts }
         strings::load {
             rt_load_utf8_i32, rt_load_utf8_i64, rt_load_view, rt_load_dict_i8, rt_load_dict_i16,
             rt_load_dict_i32, rt_load_dict_i64, rt_load_dict_u8, rt_load_dict_u16,

@@ -54,7 +54,14 @@ impl FinalColumn {
 }
 
 /// The sum is scaled up first, then divided truncating; both must fit, as in DataFusion.
-fn decimal_avg(sum: i128, count: u64, sum_scale: i8, precision: u8, scale: i8, wide: bool) -> Result<i128> {
+pub(crate) fn decimal_avg(
+    sum: i128,
+    count: u64,
+    sum_scale: i8,
+    precision: u8,
+    scale: i8,
+    wide: bool,
+) -> Result<i128> {
     let fits = |v: &i128| v.unsigned_abs() < 10u128.pow(u32::from(precision));
     let avg = u32::try_from(i16::from(scale) - i16::from(sum_scale)).ok().and_then(|up| {
         let factor = 10i128.checked_pow(up)?;

@@ -5,6 +5,7 @@
 
 mod expr;
 pub mod finals;
+pub mod group_columns;
 mod operators;
 pub mod options;
 mod precision;
@@ -15,7 +16,8 @@ pub mod support;
 mod tests;
 
 pub use finals::{FinalColumn, Finish};
+pub use group_columns::GroupColumn;
 pub use operators::plan_stage;
 pub use options::{FusionMode, PlanOptions};
-pub use stage::{Call, FusedOperator, Limit, PlannedStage, Segment, Source, Stage, StageSink};
+pub use stage::{Call, FusedOperator, GroupScope, Limit, PlannedStage, Segment, Source, Stage, StageSink};
 pub use support::{Reason, Support};

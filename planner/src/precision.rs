@@ -23,8 +23,11 @@ pub(crate) fn settle(loop_: &mut Loop, exact: bool, outputs_exact: impl Fn(usize
                 }
             }
         }
-        Sink::Aggregate(aggs) => {
+        Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => {
             use fuseline_codegen::ir::AggFunc;
+            if let Sink::Group { keys, .. } = &loop_.sink {
+                keys.iter().map(|k| k.value).for_each(&mut need);
+            }
             for agg in aggs {
                 match agg.func {
                     AggFunc::Sum | AggFunc::Count => {}

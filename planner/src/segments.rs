@@ -13,7 +13,7 @@ use crate::expr::{Col, InputKey, PendingCall, StageBuilder};
 use crate::precision;
 use crate::stage::{Call, Segment};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use fuseline_codegen::ir::{Agg, Emit, Input, Inst, Loop, LoopBuilder, Op, Sink, Step, Ty, ValueId};
+use fuseline_codegen::ir::{Agg, Emit, GroupKey, Input, Inst, Loop, LoopBuilder, Op, Sink, Step, Ty, ValueId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,6 +21,18 @@ use std::sync::Arc;
 pub(crate) enum Ending {
     Emit { cols: Vec<Col>, schema: SchemaRef },
     Aggregate(Vec<Agg>),
+    Group { keys: Vec<GroupKey>, aggs: Vec<Agg> },
+}
+
+impl Ending {
+    /// The values that aggregates read, by group or not; of groups first the keys.
+    fn operands(&self) -> Vec<ValueId> {
+        match self {
+            Ending::Emit { .. } => vec![],
+            Ending::Aggregate(aggs) => operands(aggs).collect(),
+            Ending::Group { keys, aggs } => keys.iter().map(|k| k.value).chain(operands(aggs)).collect(),
+        }
+    }
 }
 
 /// Something that crosses a cut.
@@ -68,7 +80,7 @@ pub(crate) fn cut(builder: StageBuilder, ending: Ending) -> Result<Vec<Segment>,
     // One pretended sink that reads all there is to keep: outputs first, then what calls need.
     let mut wanted: Vec<ValueId> = match &ending {
         Ending::Emit { cols, .. } => computed(cols).collect(),
-        Ending::Aggregate(aggs) => operands(aggs).collect(),
+        Ending::Aggregate(_) | Ending::Group { .. } => ending.operands(),
     };
     let of_outputs = wanted.len();
     for (call, _) in calls.iter().zip(&live).filter(|(_, live)| **live) {
@@ -95,15 +107,15 @@ pub(crate) fn cut(builder: StageBuilder, ending: Ending) -> Result<Vec<Segment>,
             Ending::Emit { cols, schema }
         }
         Ending::Aggregate(mut aggs) => {
-            for agg in &mut aggs {
-                if let Some(v) = &mut agg.arg {
-                    *v = next()?;
-                }
-                if let Some(v) = &mut agg.filter {
-                    *v = next()?;
-                }
-            }
+            rename(&mut aggs, &mut next)?;
             Ending::Aggregate(aggs)
+        }
+        Ending::Group { mut keys, mut aggs } => {
+            for key in &mut keys {
+                key.value = next()?;
+            }
+            rename(&mut aggs, &mut next)?;
+            Ending::Group { keys, aggs }
         }
     };
     for (_, call) in calls.iter_mut().enumerate().filter(|(k, _)| live[*k]) {
@@ -122,8 +134,13 @@ pub(crate) fn cut(builder: StageBuilder, ending: Ending) -> Result<Vec<Segment>,
         Ending::Emit { .. } => {
             precision::settle(&mut program, exact, |i| i >= of_outputs || !final_output);
         }
-        Ending::Aggregate(aggs) => {
-            let pretended = std::mem::replace(&mut program.sink, Sink::Aggregate(aggs.clone()));
+        Ending::Aggregate(_) | Ending::Group { .. } => {
+            let sink = match &ending {
+                Ending::Group { keys, aggs } => Sink::Group { keys: keys.clone(), aggs: aggs.clone() },
+                Ending::Aggregate(aggs) => Sink::Aggregate(aggs.clone()),
+                Ending::Emit { .. } => Sink::Emit(vec![]),
+            };
+            let pretended = std::mem::replace(&mut program.sink, sink);
             precision::settle(&mut program, exact, |_| true);
             if calls.iter().enumerate().any(|(k, _)| live[k]) {
                 program.sink = pretended;
@@ -155,7 +172,7 @@ fn live_calls(b: &StageBuilder, ending: &Ending) -> Vec<bool> {
     let mut cols: Vec<Col> = vec![];
     match ending {
         Ending::Emit { cols: out, .. } => cols.extend(out.iter().cloned()),
-        Ending::Aggregate(aggs) => values.extend(operands(aggs)),
+        Ending::Aggregate(_) | Ending::Group { .. } => values.extend(ending.operands()),
     }
     loop {
         if let Some(col) = cols.pop() {
@@ -225,7 +242,9 @@ impl Cutter {
         self.last = after_filter;
         let needed: Vec<Col> = match &self.ending {
             Ending::Emit { cols, .. } => cols.clone(),
-            Ending::Aggregate(aggs) => operands(aggs).map(any_type).collect(),
+            Ending::Aggregate(_) | Ending::Group { .. } => {
+                self.ending.operands().into_iter().map(any_type).collect()
+            }
         };
         for col in &needed {
             self.last = self.last.max(self.ready(col, &earliest));
@@ -390,7 +409,7 @@ impl Cutter {
         if s == self.last {
             match &self.ending {
                 Ending::Emit { cols, .. } => uses.extend(computed(cols)),
-                Ending::Aggregate(aggs) => uses.extend(operands(aggs)),
+                Ending::Aggregate(_) | Ending::Group { .. } => uses.extend(self.ending.operands()),
             }
         }
         for (call, at) in self.calls.iter().zip(&self.call_at) {
@@ -521,13 +540,15 @@ impl Cutter {
                 (Sink::Emit(emits), schema.clone())
             }
             Ending::Aggregate(aggs) => {
-                let mut mapped = vec![];
-                for agg in aggs {
-                    let arg = agg.arg.map(|v| self.mapped(v, &new_id)).transpose()?;
-                    let filter = agg.filter.map(|v| self.mapped(v, &new_id)).transpose()?;
-                    mapped.push(Agg { arg, filter, ..agg.clone() });
+                (Sink::Aggregate(self.mapped_aggs(aggs, &new_id)?), Arc::new(Schema::empty()))
+            }
+            Ending::Group { keys, aggs } => {
+                let mut mapped = keys.clone();
+                for key in &mut mapped {
+                    key.value = self.mapped(key.value, &new_id)?;
                 }
-                (Sink::Aggregate(mapped), Arc::new(Schema::empty()))
+                let aggs = self.mapped_aggs(aggs, &new_id)?;
+                (Sink::Group { keys: mapped, aggs }, Arc::new(Schema::empty()))
             }
         };
         let (loop_, origin) = ir.finish(sink);
@@ -584,6 +605,16 @@ impl Cutter {
             .find(|v| self.program.value(*v).op == Op::Input(input as u32))
     }
 
+    fn mapped_aggs(&self, aggs: &[Agg], new_id: &[Option<ValueId>]) -> Result<Vec<Agg>, String> {
+        let mut mapped = vec![];
+        for agg in aggs {
+            let arg = agg.arg.map(|v| self.mapped(v, new_id)).transpose()?;
+            let filter = agg.filter.map(|v| self.mapped(v, new_id)).transpose()?;
+            mapped.push(Agg { arg, filter, ..agg.clone() });
+        }
+        Ok(mapped)
+    }
+
     fn mapped(&self, v: ValueId, new_id: &[Option<ValueId>]) -> Result<ValueId, String> {
         new_id[v.index()].ok_or_else(|| format!("value {} is not there in its segment", v.0))
     }
@@ -621,6 +652,22 @@ fn operands(aggs: &[Agg]) -> impl Iterator<Item = ValueId> {
     aggs.iter().flat_map(|a| a.arg.into_iter().chain(a.filter))
 }
 
+/// Gives the values that aggregates read their new names, in the order of [`operands`].
+fn rename(
+    aggs: &mut [Agg],
+    next: &mut impl FnMut() -> Result<ValueId, &'static str>,
+) -> Result<(), String> {
+    for agg in aggs {
+        if let Some(v) = &mut agg.arg {
+            *v = next()?;
+        }
+        if let Some(v) = &mut agg.filter {
+            *v = next()?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a filtering loop carries a column of this type itself.
 fn compacts(data_type: &DataType) -> bool {
     Input::physical(data_type).is_some_and(|ty| ty != Ty::Str)
@@ -628,19 +675,5 @@ fn compacts(data_type: &DataType) -> bool {
 
 /// The Arrow type in which a computed value crosses a cut.
 fn natural(ty: Ty) -> DataType {
-    match ty {
-        Ty::Bool => DataType::Boolean,
-        Ty::I8 => DataType::Int8,
-        Ty::I16 => DataType::Int16,
-        Ty::I32 => DataType::Int32,
-        Ty::I64 => DataType::Int64,
-        Ty::I128 => DataType::Decimal128(38, 0),
-        Ty::U8 => DataType::UInt8,
-        Ty::U16 => DataType::UInt16,
-        Ty::U32 => DataType::UInt32,
-        Ty::U64 => DataType::UInt64,
-        Ty::F32 => DataType::Float32,
-        Ty::F64 => DataType::Float64,
-        Ty::Str => DataType::Utf8View,
-    }
+    ty.natural()
 }

@@ -9,12 +9,13 @@
 //! * `Segment::inputs[i]` is the column (of the batch entering the segment) that `loop_.inputs[i]`
 //!   reads, and `Emit::Passenger { column }` counts the same batch's columns;
 //! * a loop with no values and no filter is a mere reordering of columns: nothing to compile;
-//! * only the last segment of a stage may have an `Aggregate` sink, and it has one iff the stage's
-//!   sink is `Aggregate`;
+//! * only the last segment of a stage may have an `Aggregate` or `Group` sink, and it has one iff the
+//!   stage's sink is of that kind;
 //! * `Op::RowIndex` appears only in the first segment, and only over a `Source::Range`;
-//! * the limit applies to each output partition separately, and never to an aggregate.
+//! * the limit applies to each output partition separately, and never to an aggregate, by group or not.
 
 use crate::finals::FinalColumn;
+use crate::group_columns::GroupColumn;
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use fuseline_codegen::ir::Loop;
@@ -56,7 +57,7 @@ pub struct Segment {
     pub inputs: Vec<usize>,
     /// Each appends its result as one column. Empty in the last segment.
     pub calls: Vec<Call>,
-    /// The loop's columns followed by the calls' results. For an aggregate sink: no columns.
+    /// The loop's columns followed by the calls' results. For an aggregate or group sink: no columns.
     pub output: SchemaRef,
 }
 
@@ -67,6 +68,20 @@ pub enum StageSink {
     Emit(SchemaRef),
     /// One row, when all rows were seen: `finals` from the merged states of the last loop's sink.
     Aggregate { finals: Vec<FinalColumn>, schema: SchemaRef },
+    /// A row per group, when all rows were seen: `columns` from the table that the last loop filled.
+    /// `states` are the same as a `Partial` aggregate of DataFusion's has them.
+    Group { columns: Vec<GroupColumn>, states: Vec<GroupColumn>, scope: GroupScope, schema: SchemaRef },
+}
+
+/// Which rows are grouped together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupScope {
+    /// Those of each partition by themselves, and not for good: states leave, for somebody else to merge.
+    States,
+    /// Those of each partition by themselves.
+    Partition,
+    /// All. The groups are dealt to the output partitions as the replaced plan promised.
+    All,
 }
 
 /// `LIMIT fetch OFFSET skip` on an output partition.
@@ -106,7 +121,9 @@ pub struct Stage {
 impl Stage {
     pub fn schema(&self) -> &SchemaRef {
         match &self.sink {
-            StageSink::Emit(schema) | StageSink::Aggregate { schema, .. } => schema,
+            StageSink::Emit(schema)
+            | StageSink::Aggregate { schema, .. }
+            | StageSink::Group { schema, .. } => schema,
         }
     }
 }

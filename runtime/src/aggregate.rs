@@ -178,7 +178,7 @@ fn run_morsel(job: &AggregateJob, memory: &StageMemory, rows: MorselRows) -> Res
     let run = AssertUnwindSafe(|| job.program.run(rows.batch, rows.row_base, &job.metrics));
     match catch_unwind(run) {
         Ok(Ok(MorselOutput::Aggregate(states))) => Ok(states),
-        Ok(Ok(MorselOutput::Batch(_))) => internal_err!("an aggregating stage emitted rows"),
+        Ok(Ok(MorselOutput::Batch(_) | MorselOutput::Grouped)) => internal_err!("an aggregating stage emitted rows"),
         Ok(Err(e)) => Err(e),
         Err(panic) => Err(from_panic(job.id, panic.as_ref())),
     }
@@ -208,7 +208,7 @@ impl Drop for StopOnDrop {
 fn aggs(program: &Program) -> Result<&[Agg]> {
     match program.stage().segments.last().map(|s| &s.loop_.sink) {
         Some(Sink::Aggregate(aggs)) => Ok(aggs),
-        Some(Sink::Emit(_)) | None => internal_err!("the last loop of an aggregating stage emits rows"),
+        Some(Sink::Emit(_) | Sink::Group { .. }) | None => internal_err!("the last loop of an aggregating stage emits rows"),
     }
 }
 
@@ -259,7 +259,9 @@ fn finish(program: &Program, states: &[AggState]) -> Result<RecordBatch> {
                 finals.iter().map(|f| f.finish(states)?.to_array_of_size(1)).collect::<Result<_>>()?;
             crate::program::with_rows(schema, columns, 1)
         }
-        StageSink::Emit(_) => internal_err!("an emitting stage was run as an aggregate"),
+        StageSink::Emit(_) | StageSink::Group { .. } => {
+            internal_err!("a stage of another kind was run as an aggregate")
+        }
     }
 }
 

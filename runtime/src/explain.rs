@@ -89,6 +89,11 @@ fn describe(fused: &FusedExec, text: &mut String) {
     }
     match &stage.sink {
         StageSink::Emit(_) => {}
+        StageSink::Group { columns, schema, .. } => {
+            for (column, field) in columns.iter().zip(schema.fields()) {
+                line(format!("-- By group {} = {column:?} --", field.name()));
+            }
+        }
         StageSink::Aggregate { finals, schema } => {
             for (f, field) in finals.iter().zip(schema.fields()) {
                 line(format!("-- Finally {} = {:?} of aggregate {} --", field.name(), f.how, f.agg));

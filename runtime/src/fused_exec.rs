@@ -7,10 +7,12 @@
 //! An emitting stage has as many partitions as the operators it replaced. When a round-robin
 //! repartition was among them, tables in memory and ranges are dealt out directly (see
 //! [`crate::source`]); any other child gets a `RepartitionExec` back. An aggregating stage has one
-//! partition and runs all of its child's.
+//! partition and runs all of its child's. A grouping one has those of the aggregate on top; see
+//! [`crate::group`].
 
 use crate::aggregate::{AggregateInput, AggregateJob, run_aggregate};
 use crate::emit::{EmitParts, EmitStream};
+use crate::group::{Grouping, PartitionStream, Worker, WorkerParts, output_stream};
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
 use crate::program::Program;
@@ -30,7 +32,7 @@ use datafusion::physical_plan::{
     StatisticsContext,
 };
 use fuseline_codegen::ir::{AggFunc, Sink};
-use fuseline_planner::stage::{Limit, PlannedStage, Source, Stage, StageSink};
+use fuseline_planner::stage::{GroupScope, Limit, PlannedStage, Source, Stage, StageSink};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +48,8 @@ pub struct FusedExec {
     /// Output partitions.
     partitions: usize,
     limit: Limit,
+    /// Of a stage that groups. Copies of the operator that may run on their own have their own.
+    grouping: Option<Arc<Grouping>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -63,7 +67,8 @@ enum Input {
 
 impl FusedExec {
     /// A stage numbered `id` in place of `original`. `child` is the planned child, itself possibly
-    /// rewritten.
+    /// rewritten. `partitioning_matters` says that an operator above relies on which rows are in which
+    /// partition.
     ///
     /// # Errors
     /// `Internal` when the stage and the plan do not fit each other.
@@ -73,12 +78,13 @@ impl FusedExec {
         original: &Arc<dyn ExecutionPlan>,
         planned: &PlannedStage,
         child: Option<Arc<dyn ExecutionPlan>>,
+        partitioning_matters: bool,
     ) -> Result<FusedExec> {
         let absorbed = absorbed(original, planned.child.as_ref())?;
         let stage = program.stage();
         let partitions = match &stage.sink {
             StageSink::Aggregate { .. } => 1,
-            StageSink::Emit(_) => planned.partitions,
+            StageSink::Emit(_) | StageSink::Group { .. } => planned.partitions,
         };
         let properties = Arc::clone(original.properties());
         if properties.output_partitioning().partition_count() != partitions {
@@ -94,6 +100,7 @@ impl FusedExec {
         };
         let input = input_of(stage, child.as_ref())?;
         let limit = stage.limit;
+        let grouping = Grouping::of(&program, &absorbed, &properties, partitioning_matters)?.map(Arc::new);
         Ok(FusedExec {
             id,
             program,
@@ -102,6 +109,7 @@ impl FusedExec {
             input,
             partitions,
             limit,
+            grouping,
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
         })
@@ -157,9 +165,9 @@ impl FusedExec {
             );
         }
         let input = input_of(self.stage(), Some(&child))?;
-        let mut new = FusedExec { input, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() };
+        let mut new = FusedExec { input, ..self.fresh() };
         let given = child.output_partitioning().partition_count();
-        if !self.aggregates() && matches!(new.input, Input::Child) && given != self.partitions {
+        if !self.takes_all_partitions() && matches!(new.input, Input::Child) && given != self.partitions {
             new.partitions = given;
             let partitioning = Partitioning::UnknownPartitioning(given);
             new.properties =
@@ -169,8 +177,22 @@ impl FusedExec {
         Ok(new)
     }
 
+    /// A copy that runs on its own.
+    fn fresh(&self) -> FusedExec {
+        let grouping = self.grouping.as_ref().map(|g| Arc::new(g.fresh()));
+        FusedExec { grouping, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
+    }
+
+    /// By group or not.
     fn aggregates(&self) -> bool {
-        matches!(self.stage().sink, StageSink::Aggregate { .. })
+        match self.stage().sink {
+            StageSink::Aggregate { .. } | StageSink::Group { .. } => true,
+            StageSink::Emit(_) => false,
+        }
+    }
+
+    fn takes_all_partitions(&self) -> bool {
+        takes_all_partitions(self.stage())
     }
 
     /// Whether rows leave in the order in which the child has them, partition by partition.
@@ -192,20 +214,7 @@ impl FusedExec {
         metrics: StageMetrics,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let source = match &self.input {
-            Input::Range { rows } => {
-                let share = range_share(*rows, partition, self.partitions);
-                MorselStream::Range { next: share.start, end: share.end }
-            }
-            Input::Memory(table) => match table.deal(self.partitions).into_iter().nth(partition) {
-                Some(pieces) => MorselStream::Memory { table: Arc::clone(table), pieces: pieces.into() },
-                None => return internal_err!("there is no partition {partition} of a table in memory"),
-            },
-            Input::Child => {
-                let stream = self.child()?.execute(partition, Arc::clone(&context))?;
-                MorselStream::Child { stream, rest: None }
-            }
-        };
+        let source = self.share(partition, self.partitions, &context)?;
         Ok(Box::pin(EmitStream::new(EmitParts {
             id: self.id,
             program: Arc::clone(&self.program),
@@ -216,6 +225,66 @@ impl FusedExec {
             memory: StageMemory::new(self.id, partition, &self.program, &context),
             batch_size: context.session_config().batch_size(),
         })))
+    }
+
+    /// The rows of one of `shares` shares.
+    fn share(&self, share: usize, shares: usize, context: &Arc<TaskContext>) -> Result<MorselStream> {
+        Ok(match &self.input {
+            Input::Range { rows } => {
+                let share = range_share(*rows, share, shares);
+                MorselStream::Range { next: share.start, end: share.end }
+            }
+            Input::Memory(table) => match table.deal(shares).into_iter().nth(share) {
+                Some(pieces) => MorselStream::Memory { table: Arc::clone(table), pieces: pieces.into() },
+                None => return internal_err!("there is no partition {share} of a table in memory"),
+            },
+            Input::Child => {
+                let stream = self.child()?.execute(share, Arc::clone(context))?;
+                MorselStream::Child { stream, rest: None }
+            }
+        })
+    }
+
+    fn execute_group(
+        &self,
+        grouping: &Arc<Grouping>,
+        partition: usize,
+        metrics: StageMetrics,
+        context: &Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let worker = |share: usize, shares: usize| -> Result<Worker> {
+            let parts = WorkerParts {
+                id: self.id,
+                partition: share,
+                program: Arc::clone(&self.program),
+                metrics: metrics.clone(),
+                source: self.share(share, shares, context)?,
+            };
+            Worker::new(parts, context)
+        };
+        let batch_size = context.session_config().batch_size();
+        let run = match grouping.scope {
+            GroupScope::States => {
+                let worker = worker(partition, self.partitions)?;
+                let columns = Arc::clone(&grouping.columns);
+                return Ok(Box::pin(PartitionStream::new(worker, columns, self.schema(), batch_size)));
+            }
+            GroupScope::Partition => {
+                grouping.start(vec![worker(partition, self.partitions)?], 1, context)?
+            }
+            GroupScope::All => grouping.runs.join(partition, self.partitions, context, || {
+                let shares = match &self.input {
+                    Input::Range { .. } | Input::Memory(_) => {
+                        context.session_config().target_partitions().max(1)
+                    }
+                    Input::Child => self.child()?.output_partitioning().partition_count(),
+                };
+                let workers = (0..shares).map(|s| worker(s, shares)).collect::<Result<_>>()?;
+                grouping.start(workers, self.partitions, context)
+            })?,
+        };
+        let output = if grouping.scope == GroupScope::All { partition } else { 0 };
+        Ok(output_stream(run, output, grouping.shape(batch_size), metrics))
     }
 
     fn execute_aggregate(
@@ -287,11 +356,11 @@ fn adapt_child(
     }
     let given = child.output_partitioning().partition_count();
     let wanted = match &stage.sink {
-        StageSink::Emit(_) if given != partitions => Some(partitions),
-        StageSink::Emit(_) => None,
         // From several partitions a round robin mixes batches by arrival; each is run on its own.
-        StageSink::Aggregate { .. } if given == 1 => round_robin.filter(|n| *n > 1),
-        StageSink::Aggregate { .. } => None,
+        StageSink::Aggregate { .. } | StageSink::Group { scope: GroupScope::All, .. } => {
+            round_robin.filter(|n| *n > 1 && given == 1)
+        }
+        StageSink::Emit(_) | StageSink::Group { .. } => Some(partitions).filter(|n| *n != given),
     };
     let child = if sums_floats(stage) {
         // Files would otherwise go to whichever partition asks first.
@@ -305,9 +374,17 @@ fn adapt_child(
     })
 }
 
+fn takes_all_partitions(stage: &Stage) -> bool {
+    match &stage.sink {
+        StageSink::Aggregate { .. } => true,
+        StageSink::Group { scope, .. } => *scope == GroupScope::All,
+        StageSink::Emit(_) => false,
+    }
+}
+
 fn sums_floats(stage: &Stage) -> bool {
     stage.segments.last().is_some_and(|s| match &s.loop_.sink {
-        Sink::Aggregate(aggs) => aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float()),
+        Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float()),
         Sink::Emit(_) => false,
     })
 }
@@ -413,8 +490,7 @@ impl ExecutionPlan for FusedExec {
         match (children.pop(), children.is_empty(), &self.child) {
             (Some(child), true, Some(_)) => Ok(Arc::new(self.with_child(child)?)),
             (None, _, None) => {
-                let metrics = ExecutionPlanMetricsSet::new();
-                Ok(Arc::new(FusedExec { metrics, ..FusedExec::clone(&self) }))
+                Ok(Arc::new(self.fresh()))
             }
             _ => internal_err!("fused stage *({}) was given a wrong number of children", self.id),
         }
@@ -430,7 +506,9 @@ impl ExecutionPlan for FusedExec {
             metrics.ir_ops.add(self.program.ir_ops);
             metrics.code_bytes.add(self.program.code_bytes);
         }
-        if self.aggregates() {
+        if let Some(grouping) = &self.grouping {
+            self.execute_group(grouping, partition, metrics, &context)
+        } else if self.aggregates() {
             self.execute_aggregate(metrics, context)
         } else {
             self.execute_emit(partition, metrics, context)

@@ -13,6 +13,7 @@ pub mod emit;
 pub mod errors;
 pub mod explain;
 pub mod fused_exec;
+pub mod group;
 pub mod memory;
 pub mod metrics;
 pub mod not_fused;

@@ -76,7 +76,7 @@ fn bytes_per_row(stage: &Stage) -> usize {
     let mut total = 0;
     for segment in &stage.segments {
         total += match &segment.loop_.sink {
-            Sink::Aggregate(_) => 0,
+            Sink::Aggregate(_) | Sink::Group { .. } => 0,
             Sink::Emit(emits) => {
                 let moves = segment.loop_.has_filter();
                 let fields = segment.output.fields();

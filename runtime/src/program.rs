@@ -19,6 +19,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_err};
+use fuseline_codegen::groups::Groups;
 use fuseline_codegen::ir::{AggState, Emit, Loop, Sink};
 use fuseline_codegen::run::{Morsel, RunLoop};
 use fuseline_planner::stage::{Segment, Stage, StageSink};
@@ -31,6 +32,8 @@ pub enum MorselOutput {
     Batch(RecordBatch),
     /// One state per aggregate of the sink.
     Aggregate(Vec<AggState>),
+    /// Its rows are in the table.
+    Grouped,
 }
 
 /// The executable form of a [`Stage`]; shared by its partitions.
@@ -79,7 +82,9 @@ impl Program {
             };
             let output = match &stage.sink {
                 StageSink::Emit(schema) if i + 1 == stage.segments.len() => schema,
-                StageSink::Emit(_) | StageSink::Aggregate { .. } => &segment.output,
+                StageSink::Emit(_) | StageSink::Aggregate { .. } | StageSink::Group { .. } => {
+                    &segment.output
+                }
             };
             segments.push(SegmentCode {
                 declared,
@@ -111,14 +116,56 @@ impl Program {
     /// # Errors
     /// The error of the first row that could not be evaluated, or of a call.
     pub fn run(&self, batch: RecordBatch, row_base: i64, metrics: &StageMetrics) -> Result<MorselOutput> {
+        self.run_segments(batch, row_base, metrics, None)
+    }
+
+    /// Runs a batch of the source through a stage that groups, into a table of [`Program::new_groups`].
+    ///
+    /// # Errors
+    /// As [`Program::run`]; the table then has some of the batch's rows.
+    pub fn run_into(
+        &self,
+        batch: RecordBatch,
+        row_base: i64,
+        metrics: &StageMetrics,
+        groups: &mut Groups,
+    ) -> Result<()> {
+        match self.run_segments(batch, row_base, metrics, Some(groups))? {
+            MorselOutput::Grouped => Ok(()),
+            MorselOutput::Batch(_) | MorselOutput::Aggregate(_) => {
+                internal_err!("a grouping stage emitted rows")
+            }
+        }
+    }
+
+    /// An empty table for the groups of about `rows` rows.
+    ///
+    /// # Errors
+    /// `Internal` when the stage does not group.
+    pub fn new_groups(&self, rows: usize) -> Result<Groups> {
+        match self.stage.segments.last().and_then(|s| Groups::new(&s.loop_, rows)) {
+            Some(groups) => Ok(groups),
+            None => internal_err!("the last loop of a grouping stage does not group"),
+        }
+    }
+
+    fn run_segments(
+        &self,
+        batch: RecordBatch,
+        row_base: i64,
+        metrics: &StageMetrics,
+        mut groups: Option<&mut Groups>,
+    ) -> Result<MorselOutput> {
         let mut batch = batch;
         for (i, (segment, code)) in self.stage.segments.iter().zip(&self.segments).enumerate() {
-            match self.run_segment(segment, code, &batch, row_base, metrics)? {
+            match self.run_segment(segment, code, &batch, row_base, metrics, groups.as_deref_mut())? {
                 MorselOutput::Batch(out) => batch = out,
-                MorselOutput::Aggregate(states) if i + 1 == self.segments.len() => {
-                    return Ok(MorselOutput::Aggregate(states));
+                ended @ (MorselOutput::Aggregate(_) | MorselOutput::Grouped)
+                    if i + 1 == self.segments.len() =>
+                {
+                    return Ok(ended);
                 }
-                MorselOutput::Aggregate(_) => {
+                MorselOutput::Aggregate(_) | MorselOutput::Grouped => {
                     return internal_err!("segment {i} of a fused stage aggregates but is not its last");
                 }
             }
@@ -133,6 +180,7 @@ impl Program {
         batch: &RecordBatch,
         row_base: i64,
         metrics: &StageMetrics,
+        groups: Option<&mut Groups>,
     ) -> Result<MorselOutput> {
         let rows = batch.num_rows();
         let (mut columns, rows) = match &code.declared {
@@ -147,10 +195,19 @@ impl Program {
                         bug(format!("a segment reads columns {:?} of {batch:?}", segment.inputs))
                     })?;
                 let run = self.variant(&segment.loop_, code, declared, &inputs, metrics)?;
-                let out = run.run(&Morsel { inputs: &inputs, rows, row_base }).map_err(from_eval)?;
+                let morsel = Morsel { inputs: &inputs, rows, row_base };
+                let out = match (&segment.loop_.sink, groups) {
+                    (Sink::Group { .. }, Some(groups)) => run.run_into(&morsel, groups),
+                    (Sink::Group { .. }, None) => {
+                        return internal_err!("a grouping stage was run without a table");
+                    }
+                    (Sink::Emit(_) | Sink::Aggregate(_), _) => run.run(&morsel),
+                };
+                let out = out.map_err(from_eval)?;
                 metrics.bails.add(usize::from(out.bailed));
                 let emits = match &segment.loop_.sink {
                     Sink::Aggregate(_) => return Ok(MorselOutput::Aggregate(out.aggs)),
+                    Sink::Group { .. } => return Ok(MorselOutput::Grouped),
                     Sink::Emit(emits) => emits,
                 };
                 if out.columns.len() != emits.len() {
@@ -288,7 +345,7 @@ fn gated_calls(
 fn only_reorders(loop_: &Loop) -> bool {
     let passengers = match &loop_.sink {
         Sink::Emit(emits) => emits.iter().all(|e| matches!(e, Emit::Passenger { .. })),
-        Sink::Aggregate(_) => false,
+        Sink::Aggregate(_) | Sink::Group { .. } => false,
     };
     passengers && !loop_.has_filter()
 }
@@ -302,7 +359,7 @@ fn reorder(loop_: &Loop, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
                 Emit::Value { .. } => internal_err!("a loop that computes was taken for one that reorders"),
             })
             .collect(),
-        Sink::Aggregate(_) => internal_err!("an aggregate was taken for a loop that reorders"),
+        Sink::Aggregate(_) | Sink::Group { .. } => internal_err!("an aggregate was taken for a loop that reorders"),
     }
 }
 

@@ -17,7 +17,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
@@ -26,11 +26,11 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{
-    ExecutionPlan, Partitioning, PhysicalExpr, StatisticsArgs, StatisticsContext,
+    Distribution, ExecutionPlan, Partitioning, PhysicalExpr, StatisticsArgs, StatisticsContext,
 };
-use fuseline_planner::stage::{PlannedStage, Source};
+use fuseline_planner::stage::{GroupScope, PlannedStage, Source, Stage, StageSink};
 use fuseline_planner::support::{Reason, Support};
 use fuseline_planner::{PlanOptions, plan_stage};
 use std::sync::Arc;
@@ -52,9 +52,9 @@ impl PhysicalOptimizerRule for FuseRule {
         let options = FuselineOptions::of(config);
         match options.fusion {
             FusionMode::Off => lazy_plan(plan),
-            FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan, true),
+            FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan, Seen::ROOT),
             FusionMode::Require => {
-                let plan = Rewrite::new(options).node(plan, true)?;
+                let plan = Rewrite::new(options).node(plan, Seen::ROOT)?;
                 require_fused(&plan)?;
                 Ok(plan)
             }
@@ -70,6 +70,43 @@ impl PhysicalOptimizerRule for FuseRule {
     }
 }
 
+/// What those above an operator see of its rows.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// They reach the user as they are.
+    is_final: bool,
+    /// Somebody relies on which rows are in which partition.
+    partitions: bool,
+}
+
+impl Seen {
+    const ROOT: Seen = Seen { is_final: true, partitions: false };
+
+    /// What is seen of a child's rows.
+    fn through(self, plan: &dyn ExecutionPlan, child: usize) -> Seen {
+        let exchanges = plan.is::<RepartitionExec>() || plan.is::<CoalescePartitionsExec>();
+        let partitions = match plan.input_distribution_requirements().into_per_child().get(child) {
+            Some(Distribution::UnspecifiedDistribution) | None => self.partitions && !exchanges,
+            Some(Distribution::SinglePartition) => false,
+            // By key, and what may come.
+            Some(_) => true,
+        };
+        // It asks for nothing, but merges partitions of the same number.
+        let partitions = partitions || plan.is::<InterleaveExec>();
+        Seen { is_final: self.is_final && hands_on(plan), partitions }
+    }
+
+    /// What is seen of the rows that enter a stage.
+    fn into_stage(self, stage: &Stage) -> Seen {
+        let partitions = match &stage.sink {
+            StageSink::Emit(_) | StageSink::Group { scope: GroupScope::States, .. } => self.partitions,
+            StageSink::Group { scope: GroupScope::Partition, .. } => true,
+            StageSink::Aggregate { .. } | StageSink::Group { scope: GroupScope::All, .. } => false,
+        };
+        Seen { is_final: false, partitions }
+    }
+}
+
 struct Rewrite {
     options: FuselineOptions,
     /// The number of the last stage.
@@ -81,25 +118,29 @@ impl Rewrite {
         Rewrite { options, stages: 0 }
     }
 
-    /// Rewrites a plan whose rows reach the user as they are iff `is_final`.
-    fn node(&mut self, plan: Arc<dyn ExecutionPlan>, is_final: bool) -> Result<Arc<dyn ExecutionPlan>> {
+    /// Rewrites a plan.
+    fn node(&mut self, plan: Arc<dyn ExecutionPlan>, seen: Seen) -> Result<Arc<dyn ExecutionPlan>> {
         let options = PlanOptions {
             mode: self.options.fusion,
             exact_libm: self.options.exact_libm,
-            output_is_final: is_final,
+            output_is_final: seen.is_final,
             is_boundary: Some(calls_udf),
         };
         let reason = match plan_stage(&plan, &options) {
-            Some(Support::Supported(planned)) => match self.fuse(&plan, planned)? {
+            Some(Support::Supported(planned)) => match self.fuse(&plan, planned, seen)? {
                 Ok(fused) => return Ok(fused),
                 Err(reason) => reason,
             },
             Some(Support::Unsupported(reason)) => Some(reason),
             None => None,
         };
-        let is_final = is_final && hands_on(plan.as_ref());
-        let children: Vec<Arc<dyn ExecutionPlan>> =
-            plan.children().into_iter().cloned().map(|c| self.node(c, is_final)).collect::<Result<_>>()?;
+        let children: Vec<Arc<dyn ExecutionPlan>> = plan
+            .children()
+            .into_iter()
+            .cloned()
+            .enumerate()
+            .map(|(i, c)| self.node(c, seen.through(plan.as_ref(), i)))
+            .collect::<Result<_>>()?;
         let plan = lazy_operator(replace_children_if_necessary(plan, children)?)?;
         Ok(match reason {
             Some(reason) if is_worth_a_note(plan.as_ref()) => Arc::new(NotFusedExec::new(plan, reason)),
@@ -112,6 +153,7 @@ impl Rewrite {
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
         planned: PlannedStage,
+        seen: Seen,
     ) -> Result<std::result::Result<Arc<dyn ExecutionPlan>, Option<Reason>>> {
         if !planned.computes {
             return Ok(Err(None));
@@ -132,8 +174,9 @@ impl Rewrite {
         };
         self.stages += 1;
         let id = self.stages;
-        let child = planned.child.clone().map(|c| self.node(c, false)).transpose()?;
-        Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, child)?)))
+        let below = seen.into_stage(&planned.stage);
+        let child = planned.child.clone().map(|c| self.node(c, below)).transpose()?;
+        Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, child, seen.partitions)?)))
     }
 }
 
@@ -173,7 +216,7 @@ fn exact_rows(planned: &PlannedStage) -> Option<usize> {
 fn is_worth_a_note(plan: &dyn ExecutionPlan) -> bool {
     plan.is::<FilterExec>()
         || plan.is::<ProjectionExec>()
-        || plan.downcast_ref::<AggregateExec>().is_some_and(|a| a.group_expr().is_empty())
+        || plan.is::<AggregateExec>()
 }
 
 /// Errs if a filter, projection or scalar expression runs outside the fused stages of a plan.
@@ -181,6 +224,13 @@ fn require_fused(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     plan.apply(|node| {
         // A scan's predicate only prunes; rows are filtered above it.
         if (node.as_ref() as &dyn std::any::Any).is::<FusedExec>() || node.children().is_empty() {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        // The upper half of an aggregate only merges states; its arguments are evaluated below.
+        let merges = node
+            .downcast_ref::<AggregateExec>()
+            .is_some_and(|a| a.mode().input_mode() == AggregateInputMode::Partial);
+        if merges {
             return Ok(TreeNodeRecursion::Continue);
         }
         let outside = match node.downcast_ref::<FilterExec>() {

@@ -189,6 +189,15 @@ pub enum MorselStream {
 }
 
 impl MorselStream {
+    /// How many rows are left, where that is known.
+    pub fn known_rows(&self) -> Option<usize> {
+        match self {
+            MorselStream::Range { next, end } => usize::try_from(*end - *next).ok(),
+            MorselStream::Memory { pieces, .. } => Some(pieces.iter().map(Piece::rows).sum()),
+            MorselStream::Child { .. } => None,
+        }
+    }
+
     /// The next rows, at most `max_rows` of them and never none.
     pub fn poll_next(&mut self, cx: &mut Context<'_>, max_rows: usize) -> Poll<Option<Result<MorselRows>>> {
         match self {

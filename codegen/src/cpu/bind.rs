@@ -7,6 +7,7 @@
 use super::outputs::{Column, Outputs, Slot};
 use super::{CompileError, CompiledLoop};
 use crate::ir::agg::{combine_f64, wrap_to};
+use crate::groups::Groups;
 use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Sink, Ty};
 use crate::run::{EvalError, LoopOutput, Morsel};
 use arrow::array::{
@@ -335,8 +336,20 @@ unsafe fn finish(target: Target, slot: &Slot, rows: usize, staged: *const u8) ->
     }
 }
 
-/// Runs a compiled loop over a morsel. `Ok(None)` means that some row needs the interpreter.
-pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopOutput>, EvalError> {
+/// How a call of compiled code went.
+pub(super) enum Ran {
+    Done(LoopOutput),
+    /// Some row behind the first `done`, which are in the table if the loop groups, needs the interpreter.
+    Bailed { done: usize },
+}
+
+/// Runs a compiled loop over a morsel, and into a table if it groups.
+pub(super) fn run(
+    lp: &CompiledLoop,
+    morsel: &Morsel<'_>,
+    groups: Option<&mut Groups>,
+) -> Result<Ran, EvalError> {
+    let groups = groups.map_or(std::ptr::null_mut(), Groups::view);
     let columns = bind_columns(lp, morsel)?;
     let outputs: &Outputs = &lp.outputs;
     let mut room = 0;
@@ -348,7 +361,7 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
         outputs.slots.iter().map(|s| Target::new(s, morsel.rows, stage.then_some(&mut room))).collect();
     let aggs: &[Agg] = match &lp.source.sink {
         Sink::Aggregate(aggs) => aggs,
-        Sink::Emit(_) => &[],
+        Sink::Emit(_) | Sink::Group { .. } => &[],
     };
     let mut slots: Vec<AggSlot> = aggs.iter().map(first_slot).collect();
     let mut selection: Vec<u32> = Vec::new();
@@ -368,7 +381,7 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
     } else {
         match lp.tail_code() {
             Some(tail) => tail,
-            None => return Ok(None),
+            None => return Ok(Ran::Bailed { done: 0 }),
         }
     };
     let scratch_size = lp.code.scratch_size.max(tail.scratch_size);
@@ -386,6 +399,8 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             selection: selection.as_mut_ptr(),
             out_rows: 0,
             code: lp.code.memory.start(),
+            groups,
+            done_rows: 0,
         };
         let mut ok = true;
         if whole > 0 {
@@ -408,7 +423,7 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             ok = unsafe { (tail.memory.entry())(&mut context) } == STATUS_OK;
         }
         if !ok {
-            return None;
+            return Err((context.first_row + context.done_rows) as usize);
         }
         let rows = context.out_rows as usize;
         let finished: Vec<Finished> = std::mem::take(&mut targets)
@@ -417,10 +432,11 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
             // SAFETY: the loop has just written `rows` rows to these targets.
             .map(|(t, s)| unsafe { finish(t, s, rows, staged) })
             .collect();
-        Some((rows, finished))
+        Ok((rows, finished))
     };
-    let Some((out_rows, finished)) = with_scratch(scratch_size + staging + room + 64, run) else {
-        return Ok(None);
+    let (out_rows, finished) = match with_scratch(scratch_size + staging + room + 64, run) {
+        Ok(done) => done,
+        Err(done) => return Ok(Ran::Bailed { done }),
     };
     if let Some(percent) = (out_rows * 100).checked_div(morsel.rows) {
         lp.pass_percent.store(percent, Ordering::Relaxed);
@@ -435,7 +451,7 @@ pub(super) fn run(lp: &CompiledLoop, morsel: &Morsel<'_>) -> Result<Option<LoopO
         out.selection = Some(UInt32Array::from(selection));
     }
     out.aggs = aggs.iter().zip(&slots).map(|(agg, slot)| state(agg, slot)).collect();
-    Ok(Some(out))
+    Ok(Ran::Done(out))
 }
 
 /// Columns moved to row `from`; those that must be padded are copied to `memory`.

@@ -7,7 +7,7 @@ use super::CompileError;
 use super::classify::{Kind, constant};
 use super::emitter::Emitter;
 use super::helpers;
-use super::schedule::{Need, Phase};
+use super::schedule::{Need, Phase, group_reads};
 use crate::ir::{
     Bound, CmpOp, DatePart, Inst, Lit, MathBin, MathFn, Op, Precision, StrTest, TimeUnit, TruncTo, Ty,
     ValueId,
@@ -128,12 +128,15 @@ impl Emitter<'_, '_> {
         let schedule = self.schedule;
         let calls = schedule.segments.iter().flat_map(|s| &s.phases).filter(|p| p.kind == Kind::Call);
         let mut wanted: Vec<ValueId> = Vec::new();
-        for v in calls.flat_map(|p| &p.insts) {
+        let args = calls.flat_map(|p| &p.insts).flat_map(|v| {
             let inst = lp.value(*v);
-            for a in inst.args.iter().chain(inst.under.as_ref()) {
-                if constant(lp, *a).is_some() && !wanted.contains(a) {
-                    wanted.push(*a);
-                }
+            inst.args.iter().chain(inst.under.as_ref()).copied()
+        });
+        // Keys that are strings are packed by a kernel.
+        let texts = group_reads(lp).into_iter().map(|r| r.0).filter(|v| lp.value(*v).ty == Ty::Str);
+        for a in args.chain(texts) {
+            if constant(lp, a).is_some() && !wanted.contains(&a) {
+                wanted.push(a);
             }
         }
         for v in wanted {

@@ -67,7 +67,7 @@ pub(super) struct Emitter<'f, 'l> {
     pub row_base: Value,
     pub(super) segment: usize,
     pub(super) mask: Option<Value>,
-    bail: Block,
+    pub(super) bail: Block,
     pub(super) next_chunk: Block,
     signatures: HashMap<(&'static [MachineType], Option<MachineType>), SigRef>,
     call_conv: CallConv,
@@ -181,6 +181,7 @@ pub(super) fn emit(
     let full = e.b.ins().iconst(types::I64, e.chunk_rows as i64);
     e.n = e.b.ins().umin(left, full);
     e.chunk_row = row;
+    e.note_done();
     e.emit_chunk()?;
     e.b.ins().jump(next_chunk, &[]);
 
@@ -463,8 +464,9 @@ impl<'l> Emitter<'_, 'l> {
 
     // ---- the end of a chunk -------------------------------------------------------------------
 
-    /// Appends bitmaps, strings and row ids, and moves the output position on.
+    /// Appends bitmaps, strings and row ids, or finds groups, and moves the output position on.
     fn emit_chunk_end(&mut self) -> Result<(), CompileError> {
+        self.emit_group()?;
         let out_row = self.b.use_var(self.out_row);
         let outputs = self.outputs;
         for (at, slot) in outputs.slots.iter().enumerate() {

@@ -13,6 +13,7 @@ mod classify;
 mod constants;
 mod emitter;
 mod filters;
+mod group;
 mod helpers;
 mod jit;
 mod lane_cast;
@@ -33,8 +34,10 @@ mod wide;
 
 pub use listing::{Listing, listing};
 
+use crate::groups::{GroupLayout, Groups};
 use crate::ir::{Loop, interp};
-use crate::run::{EvalError, LoopOutput, Morsel, RunLoop};
+use crate::run::{EvalError, LoopOutput, Morsel, RunLoop, into_columns};
+use bind::Ran;
 use constants::Constants;
 use cranelift::codegen::ir::{Function, UserFuncName};
 use cranelift::frontend::FunctionBuilderContext;
@@ -43,7 +46,7 @@ use emitter::{Emitted, Job};
 use jit::{CodeMemory, Workspace};
 use outputs::Outputs;
 use schedule::Schedule;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
@@ -110,6 +113,8 @@ pub struct CompiledLoop {
     source: Loop,
     schedule: Schedule,
     outputs: Outputs,
+    /// The layout of the table of a loop that groups.
+    groups: Option<Arc<GroupLayout>>,
     code: Code,
     /// The function for the last rows of a morsel, if `code` cannot run them. It is made when a
     /// morsel first has such rows.
@@ -154,9 +159,31 @@ impl RunLoop for CompiledLoop {
     }
 
     fn run(&self, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError> {
-        match bind::run(self, morsel)? {
-            Some(output) => Ok(output),
-            None => interp::run(&self.source, morsel).map(|out| LoopOutput { bailed: true, ..out }),
+        if let Some(layout) = &self.groups {
+            let mut groups = Groups::with_layout(Arc::clone(layout), morsel.rows);
+            let out = self.run_into(morsel, &mut groups)?;
+            return into_columns(&mut groups, out);
+        }
+        match bind::run(self, morsel, None)? {
+            Ran::Done(output) => Ok(output),
+            Ran::Bailed { .. } => {
+                interp::run(&self.source, morsel).map(|out| LoopOutput { bailed: true, ..out })
+            }
+        }
+    }
+
+    fn run_into(&self, morsel: &Morsel<'_>, groups: &mut Groups) -> Result<LoopOutput, EvalError> {
+        match &self.groups {
+            Some(layout) if Arc::ptr_eq(layout, groups.layout()) || **layout == **groups.layout() => {}
+            Some(_) | None => {
+                return Err(EvalError::Binding("the table is not one of this loop".to_owned()));
+            }
+        }
+        match bind::run(self, morsel, Some(groups))? {
+            Ran::Done(output) => Ok(output),
+            // Chunks before this row are in the table, later ones have left no trace.
+            Ran::Bailed { done } => interp::run_from(&self.source, morsel, done, Some(groups))
+                .map(|out| LoopOutput { bailed: true, ..out }),
         }
     }
 }
@@ -183,6 +210,7 @@ pub fn compile(source: &Loop, options: &CompileOptions) -> Result<CompiledLoop, 
         source: source.clone(),
         schedule,
         outputs,
+        groups: GroupLayout::of(source).map(Arc::new),
         code,
         tail: OnceLock::new(),
         stats,

@@ -32,12 +32,17 @@ const MARK: u32 = 1;
 
 /// Asks for the line `AHEAD` bytes behind `at`. Gives the number of loads emitted.
 pub(super) fn emit_prefetch(b: &mut FunctionBuilder<'_>, at: Value) -> usize {
+    emit_prefetch_at(b, at, AHEAD)
+}
+
+/// Asks for the line `offset` bytes behind `at`.
+pub(super) fn emit_prefetch_at(b: &mut FunctionBuilder<'_>, at: Value, offset: i32) -> usize {
     if cfg!(not(target_arch = "x86_64")) {
         return 0;
     }
     b.set_srcloc(SourceLoc::new(MARK));
     // A load that may trap is kept although nobody uses its result.
-    b.ins().uload16(types::I64, ir::MemFlagsData::new(), at, AHEAD);
+    b.ins().uload16(types::I64, ir::MemFlagsData::new(), at, offset);
     b.set_srcloc(SourceLoc::default());
     1
 }

@@ -128,8 +128,17 @@ impl<'f, 'l> Emitter<'f, 'l> {
     }
 }
 
+impl<'a, 'f, 'l> Scalars<'a, 'f, 'l> {
+    /// One row of a loop that computes nothing and so cannot fail.
+    pub(super) fn at_row(e: &'a mut Emitter<'f, 'l>, row: Value) -> Scalars<'a, 'f, 'l> {
+        let values = vec![None; e.lp.values.len()];
+        let result_slot = e.scratch;
+        Scalars { e, values, row, failed: None, result_slot }
+    }
+}
+
 impl Scalars<'_, '_, '_> {
-    fn load(&mut self, id: ValueId, need: Need) {
+    pub(super) fn load(&mut self, id: ValueId, need: Need) {
         let mem = self.e.mem[id.index()];
         let ty = self.e.lp.value(id).ty;
         let valid = match mem.valid {

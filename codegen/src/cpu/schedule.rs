@@ -11,7 +11,7 @@
 
 use super::CompileError;
 use super::classify::{Kind, classify};
-use crate::ir::{AggFunc, Emit, Loop, Op, Sink, Step, Ty, ValueId};
+use crate::ir::{Agg, AggFunc, Emit, Loop, Op, Sink, Step, Ty, ValueId};
 
 /// Which parts of a value somebody reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,9 +76,7 @@ pub(super) fn reads(lp: &Loop, id: ValueId) -> impl Iterator<Item = (ValueId, Ne
 /// Reads of aggregate `index`.
 pub(super) fn agg_reads(lp: &Loop, index: usize) -> Vec<(ValueId, Need)> {
     let Sink::Aggregate(aggs) = &lp.sink else { return Vec::new() };
-    let agg = &aggs[index];
-    let need = if agg.func == AggFunc::Count { Need::VALID } else { Need::BOTH };
-    agg.arg.map(|v| (v, need)).into_iter().chain(agg.filter.map(|v| (v, Need::BOTH))).collect()
+    operands(&aggs[index]).collect()
 }
 
 /// Whether the value needs no instruction where it is used: constants are baked in and columns lie
@@ -118,8 +116,20 @@ pub(super) fn emitted(lp: &Loop) -> Vec<ValueId> {
                 Emit::Passenger { .. } => None,
             })
             .collect(),
-        Sink::Aggregate(_) => Vec::new(),
+        Sink::Aggregate(_) | Sink::Group { .. } => Vec::new(),
     }
+}
+
+/// What the end of a chunk reads to find its rows' groups and to update them.
+pub(super) fn group_reads(lp: &Loop) -> Vec<(ValueId, Need)> {
+    let Sink::Group { keys, aggs } = &lp.sink else { return Vec::new() };
+    let keys = keys.iter().map(|k| (k.value, Need::BOTH));
+    keys.chain(aggs.iter().flat_map(operands)).collect()
+}
+
+fn operands(agg: &Agg) -> impl Iterator<Item = (ValueId, Need)> {
+    let need = if agg.func == AggFunc::Count { Need::VALID } else { Need::BOTH };
+    agg.arg.map(|v| (v, need)).into_iter().chain(agg.filter.map(|v| (v, Need::BOTH)))
 }
 
 /// Cuts a loop.
@@ -235,6 +245,9 @@ fn place_buffers(lp: &Loop, segments: &mut [Segment]) {
     let mut wanted = vec![Need::default(); count];
     for v in emitted(lp) {
         wanted[v.index()].merge(Need::BOTH);
+    }
+    for (v, need) in group_reads(lp) {
+        wanted[v.index()].merge(need);
     }
     for segment in segments.iter_mut().rev() {
         segment.carry = collect(lp, &wanted);

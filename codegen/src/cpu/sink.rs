@@ -57,7 +57,7 @@ impl<'l> Emitter<'_, 'l> {
     fn agg(&self, index: usize) -> &'l Agg {
         match &self.lp.sink {
             Sink::Aggregate(aggs) => &aggs[index],
-            Sink::Emit(_) => unreachable!("only aggregating loops feed aggregates"),
+            Sink::Emit(_) | Sink::Group { .. } => unreachable!("only aggregating loops feed aggregates"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Ungrouped aggregates: what a sink accumulates over a morsel, and how morsels are merged.
+//! Aggregates: what a sink accumulates over a morsel, and how morsels are merged.
 //!
 //! avg is sum and count, divided by whoever finishes the query; sum's argument already has the
 //! type of the sum (the planner casts). A row counts if it is live, the filter (if any) is
@@ -10,6 +10,9 @@
 //! combined by [`combine_f64`]. Morsels are merged in their order. So the result depends on the
 //! data and where morsels are cut, never on threads. A sum that is not a number is the one NaN,
 //! whatever NaNs went in.
+//!
+//! By group the same functions accumulate into cells of a table, see [`crate::groups`], where a float sum
+//! has its own order, and there is no count but by [`AggFunc::Count`].
 
 use super::pipeline::ValueId;
 use super::types::Ty;

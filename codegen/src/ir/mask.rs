@@ -24,6 +24,7 @@ impl Loop {
     /// cheap; otherwise the loop as it is.
     #[must_use]
     pub fn filters_to_masks(&self) -> Loop {
+        // A row that was dropped must not make a group, so filters before groups stay.
         let Sink::Aggregate(_) = &self.sink else { return self.clone() };
         let Some(first) = self.steps.iter().position(|s| matches!(s, Step::Filter(_))) else {
             return self.clone();

@@ -22,7 +22,7 @@ pub use build::LoopBuilder;
 pub use op::{
     Bound, CmpOp, DatePart, MathBin, MathFn, OnFail, Op, Overflow, Precision, StrTest, TimeUnit, TruncTo,
 };
-pub use pipeline::{Emit, Input, Inst, Loop, Sink, Step, ValueId};
+pub use pipeline::{Emit, GroupKey, Input, Inst, Loop, Sink, Step, ValueId};
 pub use types::{Lit, Ty};
 pub use verify::{VerifyError, verify};
 

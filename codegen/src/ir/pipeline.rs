@@ -9,7 +9,7 @@
 //!   it) and on which its `under` operand is true-and-valid (no operand: on all live rows). On rows
 //!   where `under` does not hold its value and validity are unspecified, so only values that are
 //!   masked by the same condition may be derived from it ([`Op::Select`] is how);
-//! * a loop with an `Aggregate` sink has no passengers.
+//! * a loop with an `Aggregate` or `Group` sink has no passengers.
 
 use super::agg::Agg;
 use super::op::Op;
@@ -100,11 +100,24 @@ pub enum Emit {
     Passenger { column: usize },
 }
 
+/// A column that rows are grouped by. Nulls are equal, -0.0 is 0.0, and NaNs are told apart by their bits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    pub value: ValueId,
+    /// The type in which the groups' keys leave (for `Str`: Utf8, LargeUtf8 or Utf8View).
+    pub data_type: DataType,
+    /// Whether there can be a group of nulls; the same in all variants of a loop, because it decides the
+    /// layout of the table.
+    pub nullable: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sink {
     Emit(Vec<Emit>),
     /// Ungrouped aggregates, one state each.
     Aggregate(Vec<Agg>),
+    /// Aggregates by group, in a table that outlives the morsel. There may be none.
+    Group { keys: Vec<GroupKey>, aggs: Vec<Agg> },
 }
 
 impl Sink {
@@ -118,7 +131,8 @@ impl Sink {
                     Emit::Passenger { .. } => None,
                 })
                 .collect(),
-            Sink::Aggregate(aggs) => aggs.iter().flat_map(|a| a.arg.into_iter().chain(a.filter)).collect(),
+            Sink::Aggregate(aggs) => operands(aggs).collect(),
+            Sink::Group { keys, aggs } => keys.iter().map(|k| k.value).chain(operands(aggs)).collect(),
         }
     }
 
@@ -132,14 +146,26 @@ impl Sink {
                     }
                 }
             }
-            Sink::Aggregate(aggs) => {
-                for a in aggs {
-                    a.arg = a.arg.map(&mut f);
-                    a.filter = a.filter.map(&mut f);
+            Sink::Aggregate(aggs) => rename(aggs, &mut f),
+            Sink::Group { keys, aggs } => {
+                for k in keys {
+                    k.value = f(k.value);
                 }
+                rename(aggs, &mut f);
             }
         }
         self
+    }
+}
+
+fn operands(aggs: &[Agg]) -> impl Iterator<Item = ValueId> {
+    aggs.iter().flat_map(|a| a.arg.into_iter().chain(a.filter))
+}
+
+fn rename(aggs: &mut [Agg], f: &mut impl FnMut(ValueId) -> ValueId) {
+    for a in aggs {
+        a.arg = a.arg.map(&mut *f);
+        a.filter = a.filter.map(&mut *f);
     }
 }
 
@@ -164,7 +190,7 @@ impl Loop {
     pub fn has_passengers(&self) -> bool {
         match &self.sink {
             Sink::Emit(columns) => columns.iter().any(|c| matches!(c, Emit::Passenger { .. })),
-            Sink::Aggregate(_) => false,
+            Sink::Aggregate(_) | Sink::Group { .. } => false,
         }
     }
 

@@ -43,9 +43,12 @@ impl Loop {
 
 /// A filter of an aggregate that is always true is none.
 fn without_true_filters(mut sink: Sink, s: &Simplifier) -> Sink {
-    if let Sink::Aggregate(aggs) = &mut sink {
-        for agg in aggs {
-            agg.filter = agg.filter.filter(|f| s.constant(*f) != Some(&Lit::Bool(true)));
+    match &mut sink {
+        Sink::Emit(_) => {}
+        Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => {
+            for agg in aggs {
+                agg.filter = agg.filter.filter(|f| s.constant(*f) != Some(&Lit::Bool(true)));
+            }
         }
     }
     sink

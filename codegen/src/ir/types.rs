@@ -4,6 +4,7 @@
 //! decimals are `I128`; what they mean to SQL is expressed in the operations, and an Arrow
 //! `DataType` appears only where a column enters or leaves the loop.
 
+use arrow::datatypes::DataType;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -81,6 +82,25 @@ impl Ty {
 
     pub fn is_numeric(self) -> bool {
         self.is_int() || self.is_float()
+    }
+
+    /// The plainest Arrow type of this representation.
+    pub fn natural(self) -> DataType {
+        match self {
+            Ty::Bool => DataType::Boolean,
+            Ty::I8 => DataType::Int8,
+            Ty::I16 => DataType::Int16,
+            Ty::I32 => DataType::Int32,
+            Ty::I64 => DataType::Int64,
+            Ty::I128 => DataType::Decimal128(38, 0),
+            Ty::U8 => DataType::UInt8,
+            Ty::U16 => DataType::UInt16,
+            Ty::U32 => DataType::UInt32,
+            Ty::U64 => DataType::UInt64,
+            Ty::F32 => DataType::Float32,
+            Ty::F64 => DataType::Float64,
+            Ty::Str => DataType::Utf8View,
+        }
     }
 
     /// The name in the text form.

@@ -12,11 +12,13 @@
 //!    an output that is not nullable comes from a value that is not.
 //! 6. Aggregates: only `count` may lack an argument, and has type I64; sum is of I64, U64, I128 or
 //!    F64; min and max are of numeric types; other aggregates have their argument's type.
-//! 7. Decimal operations have precisions from 1 to 38 and powers of ten that fit 128 bits.
+//! 7. The key of a group leaves under the conditions of 5, and there is at least one. Aggregates of groups
+//!    are those of 6.
+//! 8. Decimal operations have precisions from 1 to 38 and powers of ten that fit 128 bits.
 
 use super::agg::{Agg, AggFunc};
 use super::op::Op;
-use super::pipeline::{Emit, Input, Inst, Loop, Sink, Step, ValueId};
+use super::pipeline::{Emit, GroupKey, Input, Inst, Loop, Sink, Step, ValueId};
 use super::types::Ty;
 use arrow::datatypes::DataType;
 
@@ -45,6 +47,8 @@ pub enum VerifyError {
     Output { output: usize, value: u32, ty: Ty, data_type: DataType },
     #[error("output {output} is declared without nulls, but v{value} may be null")]
     OutputNulls { output: usize, value: u32 },
+    #[error("there is no key to group by")]
+    NoKey,
     #[error("aggregate {aggregate}: {message}")]
     Aggregate { aggregate: usize, message: String },
     #[error("v{value}: {message}")]
@@ -190,28 +194,48 @@ fn sink(source: &Loop) -> Result<(), VerifyError> {
         Sink::Emit(columns) => {
             for (output, column) in columns.iter().enumerate() {
                 let Emit::Value { value: v, data_type, nullable } = column else { continue };
-                let (inst, value) = (source.value(*v), v.0);
-                let plain = !matches!(data_type, DataType::Dictionary(..));
-                if !plain || Input::physical(data_type) != Some(inst.ty) {
-                    let (ty, data_type) = (inst.ty, data_type.clone());
-                    return Err(VerifyError::Output { output, value, ty, data_type });
-                }
-                if inst.nullable && !nullable {
-                    return Err(VerifyError::OutputNulls { output, value });
-                }
+                leaves(source, output, *v, data_type, *nullable)?;
             }
             Ok(())
         }
-        Sink::Aggregate(aggs) => {
-            for (aggregate, agg) in aggs.iter().enumerate() {
-                if let Some(f) = agg.filter {
-                    boolean(source, f)?;
-                }
-                agg_types(source, agg).map_err(|message| VerifyError::Aggregate { aggregate, message })?;
+        Sink::Aggregate(aggs) => aggregates(source, aggs),
+        Sink::Group { keys, aggs } => {
+            if keys.is_empty() {
+                return Err(VerifyError::NoKey);
             }
-            Ok(())
+            for (output, GroupKey { value, data_type, nullable }) in keys.iter().enumerate() {
+                leaves(source, output, *value, data_type, *nullable)?;
+            }
+            aggregates(source, aggs)
         }
     }
+}
+
+/// Whether a value can leave in an array of this type.
+fn leaves(
+    source: &Loop,
+    output: usize,
+    v: ValueId,
+    data_type: &DataType,
+    nullable: bool,
+) -> Result<(), VerifyError> {
+    let (inst, value) = (source.value(v), v.0);
+    let plain = !matches!(data_type, DataType::Dictionary(..));
+    if !plain || Input::physical(data_type) != Some(inst.ty) {
+        let (ty, data_type) = (inst.ty, data_type.clone());
+        return Err(VerifyError::Output { output, value, ty, data_type });
+    }
+    if inst.nullable && !nullable { Err(VerifyError::OutputNulls { output, value }) } else { Ok(()) }
+}
+
+fn aggregates(source: &Loop, aggs: &[Agg]) -> Result<(), VerifyError> {
+    for (aggregate, agg) in aggs.iter().enumerate() {
+        if let Some(f) = agg.filter {
+            boolean(source, f)?;
+        }
+        agg_types(source, agg).map_err(|message| VerifyError::Aggregate { aggregate, message })?;
+    }
+    Ok(())
 }
 
 fn agg_types(source: &Loop, agg: &Agg) -> Result<(), String> {

@@ -10,7 +10,7 @@ use super::random::Random;
 use arrow::datatypes::{DataType, TimeUnit as ArrowUnit};
 use fuseline_codegen::ir::op::cast_is_total;
 use fuseline_codegen::ir::{
-    Agg, AggFunc, Bound, CmpOp, DatePart, Emit, Lit, Loop, LoopBuilder, MathBin, MathFn, OnFail, Op,
+    Agg, AggFunc, Bound, CmpOp, DatePart, Emit, GroupKey, Lit, Loop, LoopBuilder, MathBin, MathFn, OnFail, Op,
     Overflow, Precision, Sink, StrTest, TimeUnit, TruncTo, Ty, ValueId,
 };
 
@@ -95,7 +95,11 @@ pub fn random_loop(r: &mut Random, can_fail: bool) -> Loop {
             g.b.filter(v).expect("a bool");
         }
     }
-    let sink = if g.r.percent(70) { g.emit() } else { g.aggregate() };
+    let sink = match g.r.below(10) {
+        0..6 => g.emit(),
+        6..8 => Sink::Aggregate(g.aggs()),
+        _ => g.group(),
+    };
     g.b.finish(sink).0
 }
 
@@ -502,7 +506,20 @@ impl Grower<'_> {
         Sink::Emit(columns)
     }
 
-    fn aggregate(&mut self) -> Sink {
+    fn group(&mut self) -> Sink {
+        let mut keys = Vec::new();
+        for _ in 0..1 + self.r.below(3) {
+            let value =
+                if self.r.percent(90) { self.r.pick(&self.pool.clone()) } else { self.constant(Ty::Str) };
+            let data_type = self.output_type(self.b.ty(value));
+            let nullable = self.b.nullable(value) || self.r.percent(20);
+            keys.push(GroupKey { value, data_type, nullable });
+        }
+        let aggs = if self.r.percent(10) { vec![] } else { self.aggs() };
+        Sink::Group { keys, aggs }
+    }
+
+    fn aggs(&mut self) -> Vec<Agg> {
         let mut aggs = Vec::new();
         for _ in 0..1 + self.r.below(4) {
             let filter = if self.r.percent(30) { Some(self.value(Ty::Bool, 1)) } else { None };
@@ -525,7 +542,7 @@ impl Grower<'_> {
             };
             aggs.push(agg);
         }
-        Sink::Aggregate(aggs)
+        aggs
     }
 }
 

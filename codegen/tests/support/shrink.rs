@@ -56,6 +56,16 @@ fn steps(case: &Case) -> Vec<Case> {
                 out.extend(rebuilt(case, Sink::Aggregate(vec![agg.clone()]), None, |_| None));
             }
         }
+        Sink::Group { keys, aggs } => {
+            for agg in aggs.iter().filter(|_| aggs.len() > 1) {
+                let sink = Sink::Group { keys: keys.clone(), aggs: vec![agg.clone()] };
+                out.extend(rebuilt(case, sink, None, |_| None));
+            }
+            for key in keys.iter().filter(|_| keys.len() > 1) {
+                let sink = Sink::Group { keys: vec![key.clone()], aggs: aggs.clone() };
+                out.extend(rebuilt(case, sink, None, |_| None));
+            }
+        }
         Sink::Emit(_) | Sink::Aggregate(_) => {}
     }
     if let Sink::Aggregate(aggs) = &source.sink {

@@ -9,7 +9,7 @@ use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type};
 use crate::finals::{FinalColumn, Finish};
 use crate::stage::FusedOperator;
 use crate::support::Reason;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{IsNotNullExpr, Literal};
@@ -24,7 +24,7 @@ const AVG_MAX_PRECISION: u8 = 28;
 
 /// A function that stages compute.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
+pub(super) enum Known {
     Count,
     Sum,
     Min,
@@ -44,7 +44,7 @@ impl Aggregates {
     pub fn match_at(plan: &Plan) -> Option<Result<Aggregates, Reason>> {
         let exec = plan.downcast_ref::<AggregateExec>()?;
         if !exec.group_expr().is_true_no_grouping() {
-            return Some(Err(Reason::new(one_line(plan), "stages do not group yet")));
+            return None;
         }
         let mut operators = vec![FusedOperator { text: one_line(plan) }];
         let first = match exec.mode() {
@@ -112,18 +112,9 @@ impl Aggregates {
             let how = match known {
                 Known::Count => Finish::Count,
                 Known::Sum | Known::Min | Known::Max => Finish::Value,
-                Known::Avg => match &output {
-                    DataType::Float64 => Finish::AvgFloat,
-                    DataType::Decimal128(..) => {
-                        let arg = &function.expressions()[0];
-                        match data_type(arg, &scope.schema)? {
-                            DataType::Decimal128(p, s) => {
-                                Finish::AvgDecimal { sum_scale: s, wide: p.saturating_add(13) > 38 }
-                            }
-                            other => return Err(format!("an average of {other}")),
-                        }
-                    }
-                    other => return Err(format!("an average of type {other}")),
+                Known::Avg => match avg_sum_scale(function, &scope.schema)? {
+                    None => Finish::AvgFloat,
+                    Some((sum_scale, wide)) => Finish::AvgDecimal { sum_scale, wide },
                 },
             };
             finals.push(FinalColumn { agg: index, how, data_type: output });
@@ -132,8 +123,21 @@ impl Aggregates {
     }
 }
 
+/// Of a decimal average: the scale of its sum, and whether the sum has more digits of headroom than 38.
+/// `None`: a float one.
+pub(super) fn avg_sum_scale(f: &AggregateFunctionExpr, schema: &Schema) -> Result<Option<(i8, bool)>, String> {
+    match f.field().data_type() {
+        DataType::Float64 => Ok(None),
+        DataType::Decimal128(..) => match data_type(&f.expressions()[0], schema)? {
+            DataType::Decimal128(p, s) => Ok(Some((s, p.saturating_add(13) > 38))),
+            other => Err(format!("an average of {other}")),
+        },
+        other => Err(format!("an average of type {other}")),
+    }
+}
+
 /// Whether stages compute the aggregate, from the types alone.
-fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
+pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
     let known = known(f.fun()).ok_or("no stage computes this aggregate function")?;
     if f.is_distinct() && !matches!(known, Known::Min | Known::Max) {
         return Err("stages do not aggregate distinct values".to_owned());
@@ -175,7 +179,7 @@ fn known(f: &AggregateUDF) -> Option<Known> {
     }
 }
 
-fn argument(
+pub(super) fn argument(
     b: &mut StageBuilder,
     f: &AggregateFunctionExpr,
     scope: &Scope,
@@ -187,7 +191,7 @@ fn argument(
 
 /// What count counts: rows where every argument is valid. An argument whose type no loop holds is
 /// tested by a call, and joins the filter.
-fn counted(
+pub(super) fn counted(
     b: &mut StageBuilder,
     f: &AggregateFunctionExpr,
     scope: &Scope,

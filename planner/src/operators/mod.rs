@@ -2,19 +2,21 @@
 //!
 //! [`plan_stage`] walks from a plan node downward while operators can be absorbed, then builds the
 //! stage's program from the bottom up. What it absorbs: filters, projections, limits above them,
-//! round-robin exchanges (the runtime deals out rows itself), batch coalescing, ungrouped
-//! aggregates at the top, and generated ranges at the bottom.
+//! round-robin exchanges (the runtime deals out rows itself), batch coalescing, aggregates at the top, by
+//! group or not, and generated ranges at the bottom.
 
 mod aggregate;
+mod grouped;
 mod range;
 
 use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive, sql};
 use crate::finals::FinalColumn;
 use crate::options::{FusionMode, PlanOptions};
 use crate::segments::{Ending, cut};
-use crate::stage::{FusedOperator, Limit, PlannedStage, Source, Stage, StageSink};
+use crate::stage::{FusedOperator, GroupScope, Limit, PlannedStage, Source, Stage, StageSink};
 use crate::support::{Reason, Support};
 use aggregate::Aggregates;
+use grouped::{GroupEnd, Grouped};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -44,12 +46,25 @@ enum Step {
 struct Run {
     limit: Limit,
     aggregates: Option<Aggregates>,
+    grouped: Option<Grouped>,
     steps: Vec<Step>,
     operators: Vec<FusedOperator>,
     /// The partition count that the topmost dropped exchange gave.
     partitions: Option<usize>,
     range: Option<Range>,
     child: Option<Plan>,
+}
+
+impl Run {
+    /// Whether it aggregates, by group or not.
+    fn aggregates(&self) -> bool {
+        self.aggregates.is_some() || self.grouped.is_some()
+    }
+
+    /// Whether what it aggregates are the rows of all partitions.
+    fn takes_all_partitions(&self) -> bool {
+        self.aggregates.is_some() || self.grouped.as_ref().is_some_and(|g| g.scope == GroupScope::All)
+    }
 }
 
 /// Absorbs the maximal run of operators from `root` downward.
@@ -117,8 +132,19 @@ fn match_run(root: &Plan) -> Option<Support<Run>> {
             }
         }
     }
+    if run.limit.is_none() && run.aggregates.is_none() {
+        match Grouped::match_at(&node) {
+            None => {}
+            Some(Err(reason)) => return Some(Support::Unsupported(reason)),
+            Some(Ok(grouped)) => {
+                run.operators.extend(grouped.operators.iter().cloned());
+                node = Arc::clone(&grouped.input);
+                run.grouped = Some(grouped);
+            }
+        }
+    }
     match_steps(&mut run, node);
-    if run.aggregates.is_none() && run.steps.is_empty() {
+    if !run.aggregates() && run.steps.is_empty() {
         return None;
     }
     Some(Support::Supported(run))
@@ -142,7 +168,7 @@ fn match_steps(run: &mut Run, mut node: Plan) {
         if let Some(filter) = node.downcast_ref::<FilterExec>() {
             if let Some(fetch) = filter.fetch() {
                 let only_projections = run.steps.iter().all(|s| matches!(s, Step::Project(_)));
-                if run.aggregates.is_some() || !only_projections || run.partitions.is_some() {
+                if run.aggregates() || !only_projections || run.partitions.is_some() {
                     break;
                 }
                 run.limit = over(run.limit, Limit { skip: 0, fetch: Some(fetch) });
@@ -160,7 +186,7 @@ fn match_steps(run: &mut Run, mut node: Plan) {
             return;
         } else if let Some(exchange) = node.downcast_ref::<RepartitionExec>() {
             let Partitioning::RoundRobinBatch(n) = exchange.partitioning() else { break };
-            if exchange.preserve_order() || (run.steps.is_empty() && run.aggregates.is_none()) {
+            if exchange.preserve_order() || (run.steps.is_empty() && !run.aggregates()) {
                 break;
             }
             // A limit applies to the partitions above the exchange.
@@ -171,7 +197,7 @@ fn match_steps(run: &mut Run, mut node: Plan) {
             run.operators.push(FusedOperator { text: one_line(&node) });
             node = Arc::clone(exchange.input());
         } else if let Some(exchange) = node.downcast_ref::<CoalescePartitionsExec>()
-            && run.aggregates.is_some()
+            && run.takes_all_partitions()
             && exchange.fetch().is_none()
         {
             // An aggregate takes the rows of all partitions anyhow.
@@ -214,12 +240,19 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
             Step::Project(plan) => project(&mut b, plan, scope)?,
         };
     }
-    let (ending, sink) = match &run.aggregates {
-        Some(aggregates) => {
+    let (ending, sink) = match (&run.aggregates, &run.grouped) {
+        (Some(aggregates), _) => {
             let (aggs, finals): (Vec<Agg>, Vec<FinalColumn>) = aggregates.plan(&mut b, &scope)?;
             (Ending::Aggregate(aggs), StageSink::Aggregate { finals, schema: root.schema() })
         }
-        None => {
+        (None, Some(grouped)) => {
+            let GroupEnd { keys, aggs, columns, states } = grouped.plan(&mut b, &scope)?;
+            let columns = if grouped.scope == GroupScope::States { states.clone() } else { columns };
+            let scope = grouped.scope;
+            let sink = StageSink::Group { columns, states, scope, schema: root.schema() };
+            (Ending::Group { keys, aggs }, sink)
+        }
+        (None, None) => {
             let schema: SchemaRef = root.schema();
             (Ending::Emit { cols: scope.cols, schema: schema.clone() }, StageSink::Emit(schema))
         }
@@ -232,11 +265,15 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
     }
     let computes = segments.iter().any(|s| {
         s.loop_.has_filter()
-            || matches!(s.loop_.sink, Sink::Aggregate(_))
+            || matches!(s.loop_.sink, Sink::Aggregate(_) | Sink::Group { .. })
             || s.loop_.values.iter().any(|v| !matches!(v.op, Op::Input(_) | Op::Const(_)))
             || options.is_boundary.is_some_and(|is| s.calls.iter().any(|c| is(&c.expr)))
     });
-    let partitions = if run.aggregates.is_some() { 1 } else { run.partitions.unwrap_or(child_partitions) };
+    let partitions = match (&run.aggregates, &run.grouped) {
+        (Some(_), _) => 1,
+        (None, Some(_)) => grouped::partitions(root),
+        (None, None) => run.partitions.unwrap_or(child_partitions),
+    };
     Ok(PlannedStage {
         stage: Stage { source, segments, sink, limit: run.limit, operators: run.operators, notes },
         child: run.child,

@@ -25,7 +25,8 @@ use super::CHUNK;
 use super::op::Op;
 use super::pipeline::{Inst, Loop, Step};
 use super::types::Lit;
-use crate::run::{EvalError, LoopOutput, Morsel, RunLoop};
+use crate::groups::Groups;
+use crate::run::{EvalError, LoopOutput, Morsel, RunLoop, into_columns};
 use column::{Column, Data};
 use rows::{Fault, Rows};
 
@@ -35,10 +36,30 @@ use rows::{Fault, Rows};
 /// The first failing row's error, or [`EvalError::Binding`] if the morsel's arrays are not the ones
 /// that the loop describes.
 pub fn run(source: &Loop, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError> {
+    match Groups::new(source, morsel.rows) {
+        None => run_from(source, morsel, 0, None),
+        Some(mut groups) => {
+            let out = run_from(source, morsel, 0, Some(&mut groups))?;
+            into_columns(&mut groups, out)
+        }
+    }
+}
+
+/// Runs a verified loop over the rows of a morsel from `start` on, which begins a chunk. A grouping one
+/// needs its table.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_from(
+    source: &Loop,
+    morsel: &Morsel<'_>,
+    start: usize,
+    groups: Option<&mut Groups>,
+) -> Result<LoopOutput, EvalError> {
     arrays::check(source, morsel)?;
     let last_use = last_uses(source);
-    let mut sink = sink::SinkState::new(source);
-    let mut start = 0;
+    let mut sink = sink::SinkState::new(source, groups);
+    let mut start = start;
     while start < morsel.rows {
         let len = CHUNK.min(morsel.rows - start);
         let mut chunk = Chunk::new(source, morsel, start, len);
@@ -68,6 +89,10 @@ impl RunLoop for InterpLoop {
 
     fn run(&self, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError> {
         run(&self.source, morsel)
+    }
+
+    fn run_into(&self, morsel: &Morsel<'_>, groups: &mut Groups) -> Result<LoopOutput, EvalError> {
+        run_from(&self.source, morsel, 0, Some(groups))
     }
 }
 

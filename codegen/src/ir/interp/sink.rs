@@ -6,21 +6,25 @@ use super::super::{CHUNK, GROUP};
 use super::arith::Float;
 use super::arrays;
 use super::column::{Column, Data};
+use crate::groups::{Groups, KeyWord, update_cell};
 use crate::run::{EvalError, LoopOutput};
 use arrow::array::UInt32Array;
+use std::sync::Arc;
 
 /// What the chunks so far have left behind.
-pub(super) struct SinkState<'a> {
+pub(super) struct SinkState<'a, 'g> {
     source: &'a Loop,
     rows: usize,
     /// Of an emitting sink: one column per computed output, `None` for passengers.
     columns: Vec<Option<Column<'a>>>,
     selection: Vec<u32>,
     accumulators: Vec<Accumulator>,
+    /// Of a grouping sink.
+    groups: Option<&'g mut Groups>,
 }
 
-impl<'a> SinkState<'a> {
-    pub fn new(source: &'a Loop) -> SinkState<'a> {
+impl<'a, 'g> SinkState<'a, 'g> {
+    pub fn new(source: &'a Loop, groups: Option<&'g mut Groups>) -> SinkState<'a, 'g> {
         let (columns, accumulators) = match &source.sink {
             Sink::Emit(emits) => {
                 let columns = emits.iter().map(|e| match e {
@@ -30,8 +34,9 @@ impl<'a> SinkState<'a> {
                 (columns.collect(), vec![])
             }
             Sink::Aggregate(aggs) => (vec![], aggs.iter().map(Accumulator::new).collect()),
+            Sink::Group { .. } => (vec![], vec![]),
         };
-        SinkState { source, rows: 0, columns, selection: vec![], accumulators }
+        SinkState { source, rows: 0, columns, selection: vec![], accumulators, groups }
     }
 
     /// Takes over a chunk: its values and the positions of its live rows; `start` is the chunk's
@@ -64,6 +69,39 @@ impl<'a> SinkState<'a> {
                     for j in 0..live.len() {
                         if filter.is_none_or(|f| f.is_true(j)) && arg.is_none_or(|a| a.valid[j]) {
                             accumulator.add(agg, j, arg);
+                        }
+                    }
+                }
+            }
+            Sink::Group { keys, aggs } => {
+                let Some(groups) = self.groups.as_deref_mut() else {
+                    return Err(EvalError::Binding("a grouping loop was run without a table".to_owned()));
+                };
+                let keys: Vec<_> = keys.iter().map(|k| value(k.value.index())).collect::<Result<_, _>>()?;
+                let layout = Arc::clone(groups.layout());
+                let mut packed = vec![0u64; layout.shape.key_words()];
+                // All of the chunk's groups are there before the first cell changes, as in compiled code:
+                // new groups may end the time of the copies.
+                let mut numbers = Vec::with_capacity(live.len());
+                for j in 0..live.len() {
+                    packed.fill(0);
+                    for (key, place) in keys.iter().zip(&layout.keys) {
+                        key_word(key, j).pack(place, &mut packed);
+                    }
+                    // SAFETY: it was packed as the layout says, and the texts are in the morsel.
+                    let Some(group) = (unsafe { groups.table().find_or_insert(packed.as_ptr()) }) else {
+                        return Err(EvalError::Binding("there are too many groups".to_owned()));
+                    };
+                    numbers.push(group);
+                }
+                for (j, group) in numbers.into_iter().enumerate() {
+                    let record = groups.table().cells_for(group, j);
+                    for (agg, cell) in aggs.iter().zip(&layout.shape.cells) {
+                        let arg = agg.arg.map(|v| value(v.index())).transpose()?;
+                        let filter = agg.filter.map(|v| value(v.index())).transpose()?;
+                        if filter.is_none_or(|f| f.is_true(j)) && arg.is_none_or(|a| a.valid[j]) {
+                            let value = arg.map_or(AggValue::Int(1), |arg| number(arg, j));
+                            update_cell(record, *cell, agg.func, agg.ty, value);
                         }
                     }
                 }
@@ -145,6 +183,28 @@ impl Accumulator {
             None => self.state,
         }
     }
+}
+
+/// Row `j` of a key.
+fn key_word<'a>(column: &Column<'a>, j: usize) -> KeyWord<'a> {
+    if !column.valid[j] {
+        return KeyWord::Null;
+    }
+    KeyWord::Number(match &column.data {
+        Data::I8(v) => i128::from(v[j]),
+        Data::I16(v) => i128::from(v[j]),
+        Data::I32(v) => i128::from(v[j]),
+        Data::I64(v) => i128::from(v[j]),
+        Data::I128(v) => v[j],
+        Data::U8(v) => i128::from(v[j]),
+        Data::U16(v) => i128::from(v[j]),
+        Data::U32(v) => i128::from(v[j]),
+        Data::U64(v) => i128::from(v[j]),
+        Data::F32(v) => i128::from(v[j].to_bits()),
+        Data::F64(v) => i128::from(v[j].to_bits()),
+        Data::Bool(v) => i128::from(v[j]),
+        Data::Str(v) => return KeyWord::Text(v[j]),
+    })
 }
 
 /// Row `j` of a numeric column.

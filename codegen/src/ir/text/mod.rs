@@ -15,7 +15,7 @@
 //!
 //! A `?` marks what can be null. An instruction that counts only under a condition ends in
 //! `under v7`. An aggregating loop ends in, for instance, `aggregate sum(v3) filter v2: f64,
-//! count(*): i64`. Constants are written as the value's type wants them: `true`, `-7`, `0.1`, `inf`,
+//! count(*): i64`, a grouping one in `group v0 as Int64?` and then perhaps such a line. Constants are written as the value's type wants them: `true`, `-7`, `0.1`, `inf`,
 //! `bits 0x7ff8000000000000` (any NaN), `"text"`, `null`. When parsing, the type of a value may be
 //! left out (`v2 = cmp.ge v0, v1`), and so may the representation of an input; `#` starts a comment.
 

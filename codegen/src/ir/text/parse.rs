@@ -2,7 +2,7 @@
 
 use super::super::agg::{Agg, AggFunc};
 use super::super::op::{OnFail, Op, StrTest};
-use super::super::pipeline::{Emit, Input, Inst, Loop, Sink, Step, ValueId};
+use super::super::pipeline::{Emit, GroupKey, Input, Inst, Loop, Sink, Step, ValueId};
 use super::super::types::{Lit, Ty};
 use super::lex::{Token, tokens};
 use super::names::Named;
@@ -198,6 +198,14 @@ impl Parser {
             self.closed = true;
             return c.end();
         }
+        // Grouping may be followed by what is aggregated.
+        if let Some(Sink::Group { aggs, .. }) = &mut self.sink
+            && aggs.is_empty()
+            && c.take_word("aggregate")
+        {
+            *aggs = list(&mut c, aggregate)?;
+            return c.end();
+        }
         if self.sink.is_some() {
             return Err("a loop ends after its sink".to_owned());
         }
@@ -209,6 +217,8 @@ impl Parser {
             self.sink = Some(Sink::Emit(list(&mut c, emit)?));
         } else if c.take_word("aggregate") {
             self.sink = Some(Sink::Aggregate(list(&mut c, aggregate)?));
+        } else if c.take_word("group") {
+            self.sink = Some(Sink::Group { keys: list(&mut c, group_key)?, aggs: vec![] });
         } else {
             self.instruction(&mut c)?;
         }
@@ -347,6 +357,13 @@ fn emit(c: &mut Cursor<'_>) -> Result<Emit, String> {
     }
     let data_type = c.data_type()?;
     Ok(Emit::Value { value, data_type, nullable: c.take_sign('?') })
+}
+
+fn group_key(c: &mut Cursor<'_>) -> Result<GroupKey, String> {
+    match emit(c)? {
+        Emit::Value { value, data_type, nullable } => Ok(GroupKey { value, data_type, nullable }),
+        Emit::Passenger { .. } => Err("rows are grouped by values".to_owned()),
+    }
 }
 
 fn aggregate(c: &mut Cursor<'_>) -> Result<Agg, String> {

@@ -2,7 +2,7 @@
 
 use super::super::agg::Agg;
 use super::super::op::{OnFail, Op, StrTest};
-use super::super::pipeline::{Emit, Loop, Sink, Step, ValueId};
+use super::super::pipeline::{Emit, GroupKey, Loop, Sink, Step, ValueId};
 use super::super::types::Lit;
 use super::names::Named;
 use std::fmt::{self, Display, Formatter};
@@ -33,6 +33,12 @@ impl Display for Loop {
         match &self.sink {
             Sink::Emit(columns) => write_list(f, "emit", columns)?,
             Sink::Aggregate(aggs) => write_list(f, "aggregate", aggs)?,
+            Sink::Group { keys, aggs } => {
+                write_list(f, "group", keys)?;
+                if !aggs.is_empty() {
+                    write_list(f, "aggregate", aggs)?;
+                }
+            }
         }
         writeln!(f, "}}")
     }
@@ -64,6 +70,12 @@ impl Display for Emit {
             }
             Emit::Passenger { column } => write!(f, "passenger {column}"),
         }
+    }
+}
+
+impl Display for GroupKey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} as {}{}", self.value, self.data_type, mark(self.nullable))
     }
 }
 

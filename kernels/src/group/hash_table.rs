@@ -1,0 +1,451 @@
+//! The table: records by number, and an index from keys to numbers.
+//!
+//! Invariants:
+//! * a group's number is its position in the order of insertion, and never changes;
+//! * record 0 can always be read, also before there is a group, so that code may look at the record of
+//!   an empty slot (whose number is 0) before it knows better;
+//! * at most [`MOST_LOAD`] of the slots are taken, so a search ends;
+//! * while `copies` is set, every copy of a record has started cells, and only copy 0 has keys;
+//! * the index is either dense or hashed; once hashed, it stays so.
+//!
+//! Order of float additions: rows of a chunk by position modulo [`RECORD_COPIES`] while there are few
+//! groups, in order afterwards; [`GroupTable::fold`] adds the copies up. All of it follows from the rows
+//! and their order alone.
+
+use super::dense::Dense;
+use super::memory::{Words, prefetch};
+use super::text::{TextArena, is_long, long_equal};
+use super::{Cell, TableShape};
+use crate::abi::{GroupRef, RECORD_COPIES};
+
+/// Bytes that the copies of all records may take: half of a first-level cache.
+const COPIES_BYTES: usize = 16 << 10;
+/// Index and records beyond this size are prefetched.
+const NEAR_BYTES: usize = 256 << 10;
+/// Taken slots, of 8.
+const MOST_LOAD: usize = 5;
+const FIRST_SLOTS: usize = 1024;
+/// How far ahead a merge asks for the records to come.
+const MERGE_AHEAD: usize = 16;
+
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The hash of a packed key. Generated code computes the same.
+#[inline(always)]
+pub fn hash_words(words: impl Iterator<Item = u64>) -> u64 {
+    words.fold(0, |h, w| {
+        let h = (h ^ w).wrapping_mul(FACTOR);
+        h ^ h >> 32
+    })
+}
+
+/// The factor of [`hash_words`].
+pub const fn hash_factor() -> u64 {
+    FACTOR
+}
+
+/// The high half of a slot.
+#[inline(always)]
+fn tag(hash: u64) -> u64 {
+    hash >> 32 | 1
+}
+
+/// A table of groups.
+#[derive(Debug)]
+#[repr(C)]
+pub struct GroupTable {
+    /// What generated code reads; first, so that a pointer to the table is a pointer to it.
+    view: GroupRef,
+    shape: TableShape,
+    stride: usize,
+    len: usize,
+    /// Groups that the records have room for, in each copy.
+    room: usize,
+    copies: bool,
+    records: Words,
+    slots: Words,
+    dense: Option<Dense>,
+    texts: TextArena,
+    /// A new group's cells.
+    start: Vec<u64>,
+}
+
+// SAFETY: the pointers in `view` point into memory that the table owns, or copies of long strings in its
+// own arena.
+unsafe impl Send for GroupTable {}
+// SAFETY: shared references only read.
+unsafe impl Sync for GroupTable {}
+
+impl GroupTable {
+    /// An empty table. Keys that are one integer are indexed by value while their range has at most
+    /// `dense_limit` values.
+    pub fn new(shape: TableShape, dense_limit: usize) -> GroupTable {
+        let stride = shape.record_words();
+        let few = COPIES_BYTES / (RECORD_COPIES * stride * size_of::<u64>());
+        let dense = shape.integer.then(|| Dense::new(dense_limit));
+        let start = shape
+            .cells
+            .iter()
+            .flat_map(|c| c.kind.start().into_iter().take(c.kind.words()))
+            .collect();
+        let mut table = GroupTable {
+            view: GroupRef {
+                slots: std::ptr::null(),
+                mask: 0,
+                dense: std::ptr::null(),
+                dense_base: 0,
+                dense_len: 0,
+                records: [std::ptr::null_mut(); RECORD_COPIES],
+                far: 0,
+            },
+            stride,
+            len: 0,
+            room: few.max(1),
+            copies: few > 0,
+            records: Words::zeroed(RECORD_COPIES * few.max(1) * stride),
+            slots: Words::zeroed(if dense.is_some() { 1 } else { FIRST_SLOTS }),
+            dense,
+            texts: TextArena::default(),
+            shape,
+            start,
+        };
+        table.refresh();
+        table
+    }
+
+    pub fn shape(&self) -> &TableShape {
+        &self.shape
+    }
+
+    /// Groups.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        let dense = self.dense.as_ref().map_or(0, Dense::bytes);
+        self.records.bytes() + self.slots.bytes() + dense + self.texts.bytes()
+    }
+
+    /// Bytes that `more` new groups may add at most, texts aside.
+    pub fn growth(&self, more: usize) -> usize {
+        let len = self.len + more;
+        let records = if len <= self.room { 0 } else { 2 * len * self.stride * size_of::<u64>() };
+        let slots = if self.dense.is_none() && len * 8 <= self.slots.len() * MOST_LOAD {
+            0
+        } else {
+            slots_for(len) * size_of::<u64>()
+        };
+        records + slots
+    }
+
+    /// What compiled code is given.
+    pub fn view(&mut self) -> *mut GroupRef {
+        (&raw mut *self).cast()
+    }
+
+    /// The record of a group; its cells are final after [`GroupTable::fold`].
+    #[inline(always)]
+    pub fn record(&self, group: usize) -> &[u64] {
+        debug_assert!(group < self.len.max(1));
+        // SAFETY: copy 0 has `room` records of `stride` words, of which `len` are in use.
+        unsafe { std::slice::from_raw_parts(self.records.as_ptr().add(group * self.stride), self.stride) }
+    }
+
+    /// The words of a group's record that a row of this position in its chunk updates.
+    pub fn cells_for(&mut self, group: usize, row: usize) -> &mut [u64] {
+        debug_assert!(group < self.len);
+        let copy = if self.copies { (row % RECORD_COPIES) * self.room } else { 0 };
+        // SAFETY: every copy has `room` records of `stride` words.
+        unsafe {
+            let at = self.records.as_ptr().add((copy + group) * self.stride);
+            std::slice::from_raw_parts_mut(at, self.stride)
+        }
+    }
+
+    /// The hash of a group's key.
+    #[inline(always)]
+    pub fn hash_of(&self, group: usize) -> u64 {
+        hash_words(self.record(group)[..self.shape.words].iter().copied())
+    }
+
+    /// Adds the copies of the records up into the first; the table can go on.
+    pub fn fold(&mut self) {
+        if !self.copies {
+            return;
+        }
+        let (room, stride, key) = (self.room, self.stride, self.shape.key_words());
+        let records = self.records.as_ptr();
+        let merge = |cells: &[Cell], group: usize, into: usize, from: usize| {
+            for cell in cells {
+                // SAFETY: these are records of two copies.
+                unsafe {
+                    cell.merge(
+                        records.add((into * room + group) * stride),
+                        records.add((from * room + group) * stride),
+                    );
+                }
+            }
+        };
+        for group in 0..self.len {
+            merge(&self.shape.cells, group, 0, 1);
+            merge(&self.shape.cells, group, 2, 3);
+            merge(&self.shape.cells, group, 0, 2);
+            for copy in 1..RECORD_COPIES {
+                // SAFETY: the cells of a record of that copy.
+                unsafe {
+                    let cells = records.add((copy * room + group) * stride + key);
+                    cells.copy_from_nonoverlapping(self.start.as_ptr(), self.start.len());
+                }
+            }
+        }
+    }
+
+    /// The group of a packed key, made if there is none. `None`: there are as many as numbers.
+    ///
+    /// # Safety
+    /// `key` has the shape's `key_words`, and its pointers point at living strings.
+    pub unsafe fn find_or_insert(&mut self, key: *const u64) -> Option<usize> {
+        // SAFETY: the caller's promise.
+        let words = unsafe { std::slice::from_raw_parts(key, self.shape.words) };
+        if self.dense.is_some() {
+            let (value, null) = (words[0], words.get(1).is_some_and(|n| *n != 0));
+            if let Some(dense) = &mut self.dense
+                && (null || dense.reach(value, value, self.len))
+            {
+                if let Some(group) = dense.get(value, null) {
+                    return Some(group);
+                }
+                // SAFETY: the caller's promise.
+                let group = unsafe { self.push(key)? };
+                if let Some(dense) = &mut self.dense {
+                    dense.set(value, null, group);
+                }
+                self.refresh();
+                return Some(group);
+            }
+            self.leave_dense();
+        }
+        let hash = hash_words(words.iter().copied());
+        // SAFETY: the caller's promise.
+        match unsafe { self.search(key, hash) } {
+            Ok(group) => Some(group),
+            Err(slot) => {
+                // SAFETY: the caller's promise.
+                let group = unsafe { self.push(key)? };
+                if self.len * 8 > self.slots.len() * MOST_LOAD {
+                    self.index(slots_for(self.len * 2));
+                } else {
+                    // SAFETY: the search ended inside the slots.
+                    unsafe { *self.slots.as_ptr().add(slot) = tag(hash) << 32 | group as u64 };
+                }
+                self.refresh();
+                Some(group)
+            }
+        }
+    }
+
+    /// Makes room in the dense index for the values of some rows, or gives it up.
+    ///
+    /// # Safety
+    /// `rows` has `count` entries, and at each there is a key in `keys`.
+    pub(super) unsafe fn reach(&mut self, count: usize, rows: *const u16, keys: *const u64) {
+        let key_words = self.shape.key_words();
+        let Some(dense) = &mut self.dense else { return };
+        let (mut least, mut most) = (i64::MAX, i64::MIN);
+        for i in 0..count {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let key = keys.add(usize::from(*rows.add(i)) * key_words);
+                if key_words == 1 || *key.add(1) == 0 {
+                    least = least.min(*key as i64);
+                    most = most.max(*key as i64);
+                }
+            }
+        }
+        if least <= most && !dense.reach(least as u64, most as u64, self.len) {
+            self.leave_dense();
+        }
+        self.refresh();
+    }
+
+    /// Merges groups of another table, which was folded, into this one. The result for each cell is this
+    /// table's state followed by the other's.
+    ///
+    /// # Panics
+    /// If the tables have different shapes or there are more groups than numbers.
+    pub fn merge(&mut self, other: &GroupTable, which: Option<&[u32]>) {
+        assert_eq!(self.shape, other.shape);
+        self.fold();
+        let count = which.map_or(other.len, <[u32]>::len);
+        let group_at = |i: usize| which.map_or(i, |w| w[i] as usize);
+        for i in 0..count {
+            // Some groups out of many lie far apart.
+            if let Some(ahead) = which.and_then(|w| w.get(i + MERGE_AHEAD)) {
+                prefetch(other.records.as_ptr().wrapping_add(*ahead as usize * other.stride));
+            }
+            let from = other.record(group_at(i)).as_ptr();
+            // SAFETY: a record starts with a packed key whose strings live in the other's arena.
+            let into = unsafe { self.find_or_insert(from) };
+            let Some(into) = into else { panic!("too many groups") };
+            let at = self.cells_for(into, 0).as_mut_ptr();
+            for cell in &self.shape.cells {
+                // SAFETY: records of different tables.
+                unsafe { cell.merge(at, from) };
+            }
+        }
+    }
+
+    /// Where a key is, or the empty slot where it belongs.
+    #[inline(always)]
+    unsafe fn search(&self, key: *const u64, hash: u64) -> Result<usize, usize> {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            // SAFETY: masked; and one slot is always empty.
+            let slot = unsafe { *self.slots.as_ptr().add(at) };
+            if slot == 0 {
+                return Err(at);
+            }
+            let group = slot as u32 as usize;
+            // SAFETY: the caller's promise; a slot's group exists.
+            if slot >> 32 == tag(hash) & 0xFFFF_FFFF && unsafe { self.is_key(group, key) } {
+                return Ok(group);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Whether a group has this key.
+    #[inline(always)]
+    unsafe fn is_key(&self, group: usize, key: *const u64) -> bool {
+        // SAFETY: a record starts with a packed key.
+        unsafe {
+            let record = self.records.as_ptr().add(group * self.stride);
+            for i in 0..self.shape.words {
+                if *record.add(i) != *key.add(i) {
+                    return false;
+                }
+            }
+            for (k, word) in self.shape.texts.iter().enumerate() {
+                let (header, pointer) = (*key.add(*word), self.shape.words + k);
+                if is_long(header) && !long_equal(header, *key.add(pointer), *record.add(pointer)) {
+                    return false;
+                }
+            }
+            true
+        }
+    }
+
+    /// Appends a record for a key.
+    unsafe fn push(&mut self, key: *const u64) -> Option<usize> {
+        let group = self.len;
+        if group >= u32::MAX as usize - 1 {
+            return None;
+        }
+        if group == self.room {
+            self.grow_records();
+        }
+        let key_words = self.shape.key_words();
+        // SAFETY: every copy has room for the group; the key has `key_words`, its strings are alive.
+        unsafe {
+            let record = self.records.as_ptr().add(group * self.stride);
+            record.copy_from_nonoverlapping(key, key_words);
+            for (k, word) in self.shape.texts.iter().enumerate() {
+                let header = *key.add(*word);
+                let pointer = record.add(self.shape.words + k);
+                *pointer = 0;
+                if is_long(header) {
+                    let from = *key.add(self.shape.words + k) as *const u8;
+                    let bytes = std::slice::from_raw_parts(from, header as u32 as usize);
+                    *pointer = self.texts.keep(bytes) as u64;
+                }
+            }
+            for copy in 0..if self.copies { RECORD_COPIES } else { 1 } {
+                let cells = record.add(copy * self.room * self.stride + key_words);
+                cells.copy_from_nonoverlapping(self.start.as_ptr(), self.start.len());
+            }
+        }
+        self.len += 1;
+        Some(group)
+    }
+
+    fn grow_records(&mut self) {
+        if self.copies {
+            self.fold();
+            self.copies = false;
+            // The room of all copies is now that of one.
+            self.room *= RECORD_COPIES;
+        } else {
+            self.room *= 2;
+        }
+        self.records = self.records.grown((self.room * self.stride).max(self.records.len()));
+    }
+
+    /// Makes the hash index anew.
+    fn index(&mut self, slots: usize) {
+        let new = Words::zeroed(slots);
+        let mask = slots - 1;
+        let mut hashes = [0u64; 64];
+        let mut first = 0;
+        while first < self.len {
+            let count = (self.len - first).min(hashes.len());
+            for (i, hash) in hashes[..count].iter_mut().enumerate() {
+                *hash = self.hash_of(first + i);
+                prefetch(new.as_ptr().wrapping_add(*hash as usize & mask));
+            }
+            for (i, hash) in hashes[..count].iter().enumerate() {
+                let mut at = *hash as usize & mask;
+                // SAFETY: masked, and fewer groups than slots.
+                unsafe {
+                    while *new.as_ptr().add(at) != 0 {
+                        at = (at + 1) & mask;
+                    }
+                    *new.as_ptr().add(at) = tag(*hash) << 32 | (first + i) as u64;
+                }
+            }
+            first += count;
+        }
+        self.slots = new;
+    }
+
+    fn leave_dense(&mut self) {
+        if self.dense.take().is_some() {
+            self.index(slots_for(self.len * 2).max(FIRST_SLOTS));
+            self.refresh();
+        }
+    }
+
+    /// Brings what generated code reads up to date.
+    fn refresh(&mut self) {
+        let view = &mut self.view;
+        view.slots = self.slots.as_ptr();
+        view.mask = self.slots.len() as u64 - 1;
+        let (dense, base, len) = match &self.dense {
+            Some(dense) => dense.view(),
+            None => (std::ptr::null(), 0, 0),
+        };
+        (view.dense, view.dense_base, view.dense_len) = (dense, base, len);
+        for (copy, at) in view.records.iter_mut().enumerate() {
+            let skip = if self.copies { copy * self.room * self.stride } else { 0 };
+            *at = self.records.as_ptr().wrapping_add(skip).cast();
+        }
+        let index = self.slots.bytes().max(self.dense.as_ref().map_or(0, Dense::bytes));
+        let near = index <= NEAR_BYTES && self.len * self.stride * size_of::<u64>() <= NEAR_BYTES;
+        view.far = u64::from(!near);
+    }
+}
+
+/// Slots for so many groups, with room to spare.
+fn slots_for(groups: usize) -> usize {
+    (groups * 8 / MOST_LOAD + 1).next_power_of_two().max(FIRST_SLOTS)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

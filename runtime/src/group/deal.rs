@@ -1,0 +1,96 @@
+//! Which output partition gets which groups.
+//!
+//! Where somebody above relies on the partitioning that the replaced plan promised, DataFusion's own
+//! partitioner deals the rows out. Otherwise any division will do: few groups stay together, many are cut
+//! evenly.
+
+use super::groups_batch;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::metrics::Time;
+use datafusion::physical_plan::repartition::BatchPartitioner;
+use datafusion::physical_plan::{PhysicalExpr, SendableRecordBatchStream};
+use fuseline_codegen::groups::Groups;
+use fuseline_planner::GroupColumn;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Merged groups, and the memory that they were given.
+pub struct Merged {
+    pub parts: Vec<Groups>,
+    pub _reservation: MemoryReservation,
+}
+
+/// What an output partition hands on.
+pub enum Output {
+    /// Groups of these parts.
+    Groups(Arc<Merged>, Vec<(usize, Range<usize>)>),
+    /// Rows that are ready.
+    Batches(Vec<RecordBatch>),
+    /// What DataFusion's final aggregate makes of states.
+    Stream(SendableRecordBatchStream),
+}
+
+/// How rows are made of groups.
+pub struct Shape {
+    pub columns: Arc<[GroupColumn]>,
+    pub schema: SchemaRef,
+    pub batch_size: usize,
+}
+
+impl Shape {
+    /// The groups of a part in pieces of a batch.
+    pub fn pieces(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (size, end) = (self.batch_size.max(1), rows.end);
+        rows.step_by(size).map(move |at| at..(at + size).min(end))
+    }
+
+    pub fn batch(&self, groups: &Groups, rows: Range<usize>) -> Result<RecordBatch> {
+        groups_batch(groups, rows, &self.columns, &self.schema)
+    }
+}
+
+/// Cuts the groups into `outputs` shares, in their order.
+pub(super) fn evenly(merged: Merged, outputs: usize, shape: &Shape) -> Vec<Output> {
+    let total: usize = merged.parts.iter().map(Groups::len).sum();
+    let share = total.div_ceil(outputs.max(1)).max(shape.batch_size);
+    let mut shares: Vec<Vec<(usize, Range<usize>)>> = vec![vec![]; outputs];
+    let (mut to, mut room) = (0, share);
+    for (part, groups) in merged.parts.iter().enumerate() {
+        let mut at = 0;
+        while at < groups.len() {
+            if room == 0 && to + 1 < outputs {
+                (to, room) = (to + 1, share);
+            }
+            let left = groups.len() - at;
+            let count = if to + 1 < outputs { left.min(room) } else { left };
+            shares[to].push((part, at..at + count));
+            room = room.saturating_sub(count);
+            at += count;
+        }
+    }
+    let merged = Arc::new(merged);
+    shares.into_iter().map(|pieces| Output::Groups(Arc::clone(&merged), pieces)).collect()
+}
+
+/// Deals rows out by the hash of these expressions over them, as a hash exchange would.
+pub(super) fn by_hash(
+    merged: &Merged,
+    keys: &[Arc<dyn PhysicalExpr>],
+    outputs: usize,
+    shape: &Shape,
+) -> Result<Vec<Output>> {
+    let mut dealt: Vec<Vec<RecordBatch>> = vec![vec![]; outputs];
+    let mut partitioner = BatchPartitioner::new_hash_partitioner(keys.to_vec(), outputs, Time::new())?;
+    for groups in &merged.parts {
+        for rows in shape.pieces(0..groups.len()) {
+            partitioner.partition(shape.batch(groups, rows)?, |to, batch| {
+                dealt[to].push(batch);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(dealt.into_iter().map(Output::Batches).collect())
+}
