@@ -3,7 +3,7 @@
 Hypothesis: a query compiled into one loop beats engines that pass vectors from operator to operator,
 most where values are cheap to load and dear to pass on.
 
-Axes: the queries below, all filter, projection or ungrouped aggregate over one table. Machine: any;
+Axes: the queries below, filter, projection, aggregates and aggregates by group over one table. Machine: any;
 what is printed are ratios of medians taken in one run, the engines interleaved, so that a machine that
 gets slower in between does so for all of them.
 
@@ -36,6 +36,15 @@ QUERIES = {
     "filter + project 25 %": lambda i: f"SELECT k, a FROM t WHERE k < {62500 + i}",
     "a*b + a - b/2": lambda i: f"SELECT a * b + a - b / 2 + {i} AS x FROM t",
     "sin(a) * cos(a)": lambda i: f"SELECT sin(a) * cos(a) + {i} AS x FROM t",
+    # By group the constant comes after the groups, so that it costs nothing per row.
+    "group by 4: sum, avg, count": lambda i: (
+        f"SELECT g4, sum(a) AS s, avg(a) AS m, count(*) + {i} AS n FROM t GROUP BY g4"
+    ),
+    "group by 1,000: sum": lambda i: f"SELECT g1000, sum(a) + {i} AS s FROM t GROUP BY g1000",
+    "group by 5 M: sum": lambda i: f"SELECT g5m, sum(a) + {i} AS s FROM t GROUP BY g5m",
+    "group by spread 5 M: sum": lambda i: f"SELECT h5m, sum(a) + {i} AS s FROM t GROUP BY h5m",
+    "group by 100 strings: sum": lambda i: f"SELECT s100, sum(a) + {i} AS s FROM t GROUP BY s100",
+    "group by 100,000 strings": lambda i: f"SELECT s100k, sum(a) + {i} AS s FROM t GROUP BY s100k",
     "count where k % 2 = 1": lambda i: f"SELECT count(*) AS n FROM t WHERE (k + {2 * i}) % 2 = 1",
 }
 
@@ -64,8 +73,22 @@ def make_table(rows):
     import pyarrow as pa
 
     random = np.random.default_rng(20240229)
+    groups = random.integers(0, 5_000_000, rows, dtype=np.int64)
+    words = random.integers(0, 100_000, rows, dtype=np.int64)
+
+    def texts(names, which):
+        # The strings one after the other, as a reader of files would have made them.
+        return pa.array(names).take(pa.array(which))
+
     return pa.table(
         {
+            "g4": random.integers(0, 4, rows, dtype=np.int64),
+            "g1000": random.integers(0, 1000, rows, dtype=np.int64),
+            # All numbers of a range, and as many that lie far apart.
+            "g5m": groups,
+            "h5m": groups * 7_919_000_009,
+            "s100": texts([f"word {i}" for i in range(100)], words % 100),
+            "s100k": texts([f"a longer word, number {i}" for i in range(100_000)], words),
             "k": random.integers(0, 250_000, rows, dtype=np.int64),
             "a": random.uniform(-1000, 1000, rows),
             "b": random.uniform(-1000, 1000, rows),
@@ -167,7 +190,13 @@ def same(left, right):
         return False
 
     def matrix(table):
-        columns = [np.asarray(column.to_numpy(), dtype=np.float64) for column in table.columns]
+        columns = []
+        for column in table.columns:
+            values = column.to_numpy()
+            if values.dtype == object:
+                # Equal sets of strings have equal numbers in their order.
+                values = np.unique(values.astype(str), return_inverse=True)[1]
+            columns.append(np.asarray(values, dtype=np.float64))
         # All columns decide the order, so equal multisets of rows come out equal.
         order = np.lexsort(columns[::-1])
         return [column[order] for column in columns]

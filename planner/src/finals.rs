@@ -94,6 +94,7 @@ pub fn scalar(data_type: &DataType, value: AggValue) -> Result<ScalarValue> {
     };
     let v64 = int as i64;
     Ok(match data_type {
+        DataType::Boolean => S::Boolean(Some(int != 0)),
         DataType::Int8 => S::Int8(Some(int as i8)),
         DataType::Int16 => S::Int16(Some(int as i16)),
         DataType::Int32 => S::Int32(Some(int as i32)),

@@ -1,7 +1,7 @@
 //! From the settled table of a grouping stage to its output columns.
 
 use crate::finals::decimal_avg;
-use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, UInt64Array};
+use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, UInt64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -16,14 +16,34 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupColumn {
     Key(usize),
-    Count { agg: usize },
+    Count {
+        agg: usize,
+    },
     /// A count as the state of an average: UInt64, null for none.
-    CountState { agg: usize },
+    CountState {
+        agg: usize,
+    },
     /// A sum, a minimum or a maximum. Without `count` every group has seen a row.
-    Value { agg: usize, count: Option<usize> },
-    AvgFloat { agg: usize, count: usize },
+    Value {
+        agg: usize,
+        count: Option<usize>,
+    },
+    /// A minimum or maximum of booleans that were numbers.
+    Truth {
+        agg: usize,
+        count: Option<usize>,
+    },
+    AvgFloat {
+        agg: usize,
+        count: usize,
+    },
     /// As [`crate::Finish::AvgDecimal`].
-    AvgDecimal { agg: usize, count: usize, sum_scale: i8, wide: bool },
+    AvgDecimal {
+        agg: usize,
+        count: usize,
+        sum_scale: i8,
+        wide: bool,
+    },
 }
 
 impl GroupColumn {
@@ -51,6 +71,10 @@ impl GroupColumn {
             GroupColumn::Value { agg, count } => {
                 let valid = count.map(counted);
                 groups.agg_array(*agg, rows, data_type, valid).map_err(internal)?
+            }
+            GroupColumn::Truth { agg, count } => {
+                let bits: BooleanBuffer = groups.counts(*agg, rows.clone()).map(|v| v == 1).collect();
+                Arc::new(BooleanArray::new(bits, count.map(counted).and_then(some_nulls)))
             }
             GroupColumn::AvgFloat { agg, count } => {
                 let pairs = groups.floats(*agg, rows.clone()).zip(groups.counts(*count, rows.clone()));

@@ -13,7 +13,9 @@ use crate::expr::{Col, InputKey, PendingCall, StageBuilder};
 use crate::precision;
 use crate::stage::{Call, Segment};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use fuseline_codegen::ir::{Agg, Emit, GroupKey, Input, Inst, Loop, LoopBuilder, Op, Sink, Step, Ty, ValueId};
+use fuseline_codegen::ir::{
+    Agg, Emit, GroupKey, Input, Inst, Loop, LoopBuilder, Op, Sink, Step, Ty, ValueId,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -653,10 +655,7 @@ fn operands(aggs: &[Agg]) -> impl Iterator<Item = ValueId> {
 }
 
 /// Gives the values that aggregates read their new names, in the order of [`operands`].
-fn rename(
-    aggs: &mut [Agg],
-    next: &mut impl FnMut() -> Result<ValueId, &'static str>,
-) -> Result<(), String> {
+fn rename(aggs: &mut [Agg], next: &mut impl FnMut() -> Result<ValueId, &'static str>) -> Result<(), String> {
     for agg in aggs {
         if let Some(v) = &mut agg.arg {
             *v = next()?;

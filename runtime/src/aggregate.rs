@@ -178,7 +178,9 @@ fn run_morsel(job: &AggregateJob, memory: &StageMemory, rows: MorselRows) -> Res
     let run = AssertUnwindSafe(|| job.program.run(rows.batch, rows.row_base, &job.metrics));
     match catch_unwind(run) {
         Ok(Ok(MorselOutput::Aggregate(states))) => Ok(states),
-        Ok(Ok(MorselOutput::Batch(_) | MorselOutput::Grouped)) => internal_err!("an aggregating stage emitted rows"),
+        Ok(Ok(MorselOutput::Batch(_) | MorselOutput::Grouped)) => {
+            internal_err!("an aggregating stage emitted rows")
+        }
         Ok(Err(e)) => Err(e),
         Err(panic) => Err(from_panic(job.id, panic.as_ref())),
     }
@@ -208,7 +210,9 @@ impl Drop for StopOnDrop {
 fn aggs(program: &Program) -> Result<&[Agg]> {
     match program.stage().segments.last().map(|s| &s.loop_.sink) {
         Some(Sink::Aggregate(aggs)) => Ok(aggs),
-        Some(Sink::Emit(_) | Sink::Group { .. }) | None => internal_err!("the last loop of an aggregating stage emits rows"),
+        Some(Sink::Emit(_) | Sink::Group { .. }) | None => {
+            internal_err!("the last loop of an aggregating stage emits rows")
+        }
     }
 }
 

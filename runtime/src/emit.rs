@@ -96,7 +96,9 @@ impl EmitStream {
         let run = AssertUnwindSafe(|| self.program.run(rows.batch, rows.row_base, &self.metrics));
         match catch_unwind(run) {
             Ok(Ok(MorselOutput::Batch(batch))) => Ok(batch),
-            Ok(Ok(MorselOutput::Aggregate(_) | MorselOutput::Grouped)) => internal_err!("an emitting stage aggregated"),
+            Ok(Ok(MorselOutput::Aggregate(_) | MorselOutput::Grouped)) => {
+                internal_err!("an emitting stage aggregated")
+            }
             Ok(Err(e)) => Err(e),
             Err(panic) => Err(from_panic(self.id, panic.as_ref())),
         }

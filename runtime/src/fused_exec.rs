@@ -269,9 +269,7 @@ impl FusedExec {
                 let columns = Arc::clone(&grouping.columns);
                 return Ok(Box::pin(PartitionStream::new(worker, columns, self.schema(), batch_size)));
             }
-            GroupScope::Partition => {
-                grouping.start(vec![worker(partition, self.partitions)?], 1, context)?
-            }
+            GroupScope::Partition => grouping.start(vec![worker(partition, self.partitions)?], 1, context)?,
             GroupScope::All => grouping.runs.join(partition, self.partitions, context, || {
                 let shares = match &self.input {
                     Input::Range { .. } | Input::Memory(_) => {
@@ -384,7 +382,9 @@ fn takes_all_partitions(stage: &Stage) -> bool {
 
 fn sums_floats(stage: &Stage) -> bool {
     stage.segments.last().is_some_and(|s| match &s.loop_.sink {
-        Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float()),
+        Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => {
+            aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float())
+        }
         Sink::Emit(_) => false,
     })
 }
@@ -489,9 +489,7 @@ impl ExecutionPlan for FusedExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty(), &self.child) {
             (Some(child), true, Some(_)) => Ok(Arc::new(self.with_child(child)?)),
-            (None, _, None) => {
-                Ok(Arc::new(self.fresh()))
-            }
+            (None, _, None) => Ok(Arc::new(self.fresh())),
             _ => internal_err!("fused stage *({}) was given a wrong number of children", self.id),
         }
     }

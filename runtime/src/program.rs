@@ -82,9 +82,7 @@ impl Program {
             };
             let output = match &stage.sink {
                 StageSink::Emit(schema) if i + 1 == stage.segments.len() => schema,
-                StageSink::Emit(_) | StageSink::Aggregate { .. } | StageSink::Group { .. } => {
-                    &segment.output
-                }
+                StageSink::Emit(_) | StageSink::Aggregate { .. } | StageSink::Group { .. } => &segment.output,
             };
             segments.push(SegmentCode {
                 declared,
@@ -359,7 +357,9 @@ fn reorder(loop_: &Loop, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
                 Emit::Value { .. } => internal_err!("a loop that computes was taken for one that reorders"),
             })
             .collect(),
-        Sink::Aggregate(_) | Sink::Group { .. } => internal_err!("an aggregate was taken for a loop that reorders"),
+        Sink::Aggregate(_) | Sink::Group { .. } => {
+            internal_err!("an aggregate was taken for a loop that reorders")
+        }
     }
 }
 

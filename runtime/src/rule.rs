@@ -214,9 +214,7 @@ fn exact_rows(planned: &PlannedStage) -> Option<usize> {
 
 /// Whether a reader of EXPLAIN would expect the operator to be fused.
 fn is_worth_a_note(plan: &dyn ExecutionPlan) -> bool {
-    plan.is::<FilterExec>()
-        || plan.is::<ProjectionExec>()
-        || plan.is::<AggregateExec>()
+    plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<AggregateExec>()
 }
 
 /// Errs if a filter, projection or scalar expression runs outside the fused stages of a plan.

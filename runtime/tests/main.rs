@@ -4,5 +4,6 @@
 mod answers;
 mod behaviour;
 mod explain;
+mod groups;
 mod parquet;
 mod support;

@@ -46,6 +46,12 @@ impl Rows {
         Ok(Self { types, rows })
     }
 
+    /// Sorts by the first columns, the keys of groups.
+    fn by_keys(mut self, keys: usize) -> Self {
+        self.rows.sort_by_cached_key(|row| format!("{:?}", &row[..keys]));
+        self
+    }
+
     /// Sorts by the first column, `rid`.
     fn by_rid(mut self) -> Self {
         self.rows.sort_by_cached_key(|row| match &row[0] {
@@ -53,6 +59,14 @@ impl Rows {
             Value::Null | Value::Float(_) | Value::Single(_) => i64::MAX,
         });
         self
+    }
+}
+
+/// The rows of an answer in the order in which those of another one can be compared with them.
+fn ordered(query: &Query, rows: Rows) -> Rows {
+    match query.shape {
+        Shape::Rows => rows.by_rid(),
+        Shape::Aggregate => rows.by_keys(query.groups.len()),
     }
 }
 
@@ -188,10 +202,8 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
     if let Shape::Rows = query.shape {
         rules.insert(0, Rule::Value(Allowance::Exact));
     }
-    let (expected, actual) = match query.shape {
-        Shape::Rows => (expected.by_rid(), actual.by_rid()),
-        Shape::Aggregate => (expected, actual),
-    };
+    rules.splice(0..0, query.groups.iter().map(|_| Rule::Value(Allowance::Exact)));
+    let (expected, actual) = (ordered(query, expected), ordered(query, actual));
     if let Some((count, offset)) = query.limit {
         let wanted = expected.rows.len().saturating_sub(offset).min(count);
         if actual.rows.len() != wanted {
@@ -234,10 +246,7 @@ pub fn exact_difference(query: &Query, interpreted: Rows, compiled: Rows) -> Opt
             interpreted.rows.len()
         ));
     }
-    let (interpreted, compiled) = match query.shape {
-        Shape::Rows => (interpreted.by_rid(), compiled.by_rid()),
-        Shape::Aggregate => (interpreted, compiled),
-    };
+    let (interpreted, compiled) = (ordered(query, interpreted), ordered(query, compiled));
     for (a, b) in interpreted.rows.iter().zip(&compiled.rows) {
         if let Some(i) = (0..a.len()).find(|&i| !same(&a[i], &b[i])) {
             return Some(format!("column {i}: compiled {b:?}, interpreted {a:?}"));

@@ -1,8 +1,8 @@
 //! Random queries over a random table, as trees that can shrink.
 //!
 //! Shapes: a projection with or without a filter and LIMIT; a derived table whose filter and computed
-//! column feed a second filter and projection (several loops, or one); ungrouped aggregates with a WHERE
-//! and FILTER clauses. Projections return `rid`. A float sum or average brings with it the sum of
+//! column feed a second filter and projection (several loops, or one); aggregates with a WHERE and FILTER
+//! clauses, half of them by one to three groups. Projections return `rid`. A float sum or average brings with it the sum of
 //! absolute values and the count that its error bound needs, computed by the same query.
 
 use super::expressions::{Allowance, Expression, Generator};
@@ -42,6 +42,9 @@ pub struct Query {
     pub filter: Option<Expression>,
     /// Filter and computed column `d` of a derived table below.
     pub derived: Option<(Option<Expression>, Expression)>,
+    /// GROUP BY; the keys come first in the answer. Not floats: NaNs of different bits are different groups
+    /// that look the same.
+    pub groups: Vec<Expression>,
     /// LIMIT and OFFSET.
     pub limit: Option<(usize, usize)>,
 }
@@ -59,12 +62,30 @@ impl Query {
             (filter, computed)
         });
         let filter = generator.random.chance(60).then(|| generator.expression(Family::Bool, depth));
-        if generator.random.chance(30) {
+        if generator.random.chance(45) {
+            let mut groups = Vec::new();
+            if generator.random.chance(50) {
+                for _ in 0..1 + generator.random.below(3) {
+                    let family = *generator.random.pick(&[
+                        Family::Int,
+                        Family::Int,
+                        Family::Text,
+                        Family::Text,
+                        Family::Bool,
+                        Family::Decimal,
+                        Family::Date,
+                        Family::Timestamp,
+                    ]);
+                    // Mostly columns: few groups of several rows.
+                    let depth = if generator.random.chance(60) { 0 } else { depth.min(2) };
+                    groups.push(generator.expression(family, depth));
+                }
+            }
             let mut outputs = Vec::new();
             for _ in 0..1 + generator.random.below(3) {
-                outputs.extend(aggregate(&mut generator, depth.min(3)));
+                outputs.extend(aggregate(&mut generator, depth.min(3), !groups.is_empty()));
             }
-            return Self { shape: Shape::Aggregate, outputs, filter, derived, limit: None };
+            return Self { shape: Shape::Aggregate, outputs, filter, derived, groups, limit: None };
         }
         let outputs = (0..1 + generator.random.below(4))
             .map(|_| {
@@ -76,7 +97,7 @@ impl Query {
             let offset = if generator.random.chance(30) { generator.random.below(20) } else { 0 };
             (generator.random.below(100), offset)
         });
-        Self { shape: Shape::Rows, outputs, filter, derived, limit }
+        Self { shape: Shape::Rows, outputs, filter, derived, groups: vec![], limit }
     }
 
     pub fn sql(&self) -> String {
@@ -92,6 +113,9 @@ impl Query {
         let mut sql = String::from("SELECT ");
         if matches!(self.shape, Shape::Rows) {
             sql += "rid, ";
+        }
+        for (i, key) in self.groups.iter().enumerate() {
+            sql += &format!("{} AS g{i}, ", key.sql());
         }
         let outputs: Vec<String> =
             self.outputs.iter().enumerate().map(|(i, o)| format!("{} AS o{i}", o.expression.sql())).collect();
@@ -109,6 +133,11 @@ impl Query {
         if let Some(filter) = &self.filter {
             sql += &format!(" WHERE {}", filter.sql());
         }
+        if !self.groups.is_empty() {
+            // By position: a constant stays one.
+            let keys: Vec<String> = (1..=self.groups.len()).map(|i| i.to_string()).collect();
+            sql += &format!(" GROUP BY {}", keys.join(", "));
+        }
         if let Some((count, offset)) = limit {
             sql += &format!(" LIMIT {count}");
             if offset > 0 {
@@ -123,6 +152,7 @@ impl Query {
         self.filter.is_some()
             || self.limit.is_some()
             || self.outputs.iter().any(|o| o.expression.is_lazy())
+            || self.groups.iter().any(Expression::is_lazy)
             || self.derived.as_ref().is_some_and(|(filter, computed)| filter.is_some() || computed.is_lazy())
     }
 
@@ -135,6 +165,20 @@ impl Query {
             for i in 0..self.outputs.len() {
                 let mut query = self.clone();
                 query.outputs = vec![self.outputs[i].clone()];
+                found.push(query);
+            }
+        }
+        if self.groups.len() > 1 {
+            for i in 0..self.groups.len() {
+                let mut query = self.clone();
+                query.groups.remove(i);
+                found.push(query);
+            }
+        }
+        for (i, key) in self.groups.iter().enumerate() {
+            for simpler in key.simpler() {
+                let mut query = self.clone();
+                query.groups[i] = simpler;
                 found.push(query);
             }
         }
@@ -177,8 +221,9 @@ impl Query {
     }
 }
 
-/// One aggregate, with the columns that its comparison needs.
-fn aggregate(generator: &mut Generator<'_>, depth: usize) -> Vec<Output> {
+/// One aggregate, with the columns that its comparison needs. By group, DataFusion's minimum and maximum of
+/// floats depend on the order of rows where there are NaNs, and know no infinity.
+fn aggregate(generator: &mut Generator<'_>, depth: usize, by_group: bool) -> Vec<Output> {
     let clause = if generator.random.chance(25) {
         Some(generator.expression(Family::Bool, depth.min(2)))
     } else {
@@ -213,6 +258,7 @@ fn aggregate(generator: &mut Generator<'_>, depth: usize) -> Vec<Output> {
                 Family::Timestamp,
                 Family::Text,
             ]);
+            let family = if by_group && family == Family::Float { Family::Int } else { family };
             let call = *generator.random.pick(&["min({0})", "max({0})"]);
             let argument = generator.expression(family, depth);
             vec![Output { expression: build(family, call, Some(&argument)), rule: Rule::Extreme }]

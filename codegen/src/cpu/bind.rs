@@ -6,8 +6,8 @@
 
 use super::outputs::{Column, Outputs, Slot};
 use super::{CompileError, CompiledLoop};
-use crate::ir::agg::{combine_f64, wrap_to};
 use crate::groups::Groups;
+use crate::ir::agg::{combine_f64, wrap_to};
 use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Sink, Ty};
 use crate::run::{EvalError, LoopOutput, Morsel};
 use arrow::array::{
@@ -340,7 +340,9 @@ unsafe fn finish(target: Target, slot: &Slot, rows: usize, staged: *const u8) ->
 pub(super) enum Ran {
     Done(LoopOutput),
     /// Some row behind the first `done`, which are in the table if the loop groups, needs the interpreter.
-    Bailed { done: usize },
+    Bailed {
+        done: usize,
+    },
 }
 
 /// Runs a compiled loop over a morsel, and into a table if it groups.

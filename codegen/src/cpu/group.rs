@@ -107,8 +107,7 @@ impl<'l> Emitter<'_, 'l> {
         self.b.ins().brif(missed, resolve, &[], update, &[]);
         self.start(resolve);
         let missed = self.b.use_var(g.missed_count);
-        let failed =
-            self.call("rt_group_resolve", &[g.table, missed, g.missed, g.packed, g.numbers])?;
+        let failed = self.call("rt_group_resolve", &[g.table, missed, g.missed, g.packed, g.numbers])?;
         let status = failed.unwrap_or(missed);
         self.b.ins().brif(status, self.bail, &[], update, &[]);
         self.start(update);
@@ -648,6 +647,8 @@ fn ordered(rows: &mut Scalars<'_, '_, '_>, ty: Ty, bits: Value) -> Value {
             let flip = b.ins().ushr_imm_u(sign, if ty == Ty::F64 { 1 } else { 33 });
             b.ins().bxor(bits, flip)
         }
-        Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::I128 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::Str => bits,
+        Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::I128 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::Str => {
+            bits
+        }
     }
 }

@@ -46,8 +46,8 @@ use emitter::{Emitted, Job};
 use jit::{CodeMemory, Workspace};
 use outputs::Outputs;
 use schedule::Schedule;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Which vectors lane loops use. The results are the same bits.

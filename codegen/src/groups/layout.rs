@@ -137,7 +137,9 @@ pub(crate) fn order_form(ty: Ty, bits: u64) -> u64 {
             // Of a single only the low half is looked at.
             bits ^ sign >> if ty == Ty::F64 { 1 } else { 33 }
         }
-        Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::I128 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::Str => bits,
+        Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::I128 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::Str => {
+            bits
+        }
     }
 }
 

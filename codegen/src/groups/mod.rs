@@ -71,7 +71,8 @@ impl Groups {
     pub fn parts(&self, parts: usize) -> Vec<Vec<u32>> {
         debug_assert!(parts.is_power_of_two());
         let shift = 64 - parts.trailing_zeros();
-        let mut out: Vec<Vec<u32>> = (0..parts).map(|_| Vec::with_capacity(self.len() / parts + 16)).collect();
+        let mut out: Vec<Vec<u32>> =
+            (0..parts).map(|_| Vec::with_capacity(self.len() / parts + 16)).collect();
         for group in 0..self.len() {
             let part = self.table.hash_of(group).checked_shr(shift).unwrap_or(0);
             out[part as usize].push(group as u32);

@@ -43,7 +43,16 @@ impl KeyWord<'_> {
                     let bits = if bits == 1 << 31 { 0 } else { bits };
                     words[place.word] |= u64::from(bits) << place.shift;
                 }
-                Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::U64 | Ty::Str => {
+                Ty::Bool
+                | Ty::I8
+                | Ty::I16
+                | Ty::I32
+                | Ty::I64
+                | Ty::U8
+                | Ty::U16
+                | Ty::U32
+                | Ty::U64
+                | Ty::Str => {
                     words[place.word] |= place.cut(value as u64) << place.shift;
                 }
             },

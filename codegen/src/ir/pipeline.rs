@@ -117,7 +117,10 @@ pub enum Sink {
     /// Ungrouped aggregates, one state each.
     Aggregate(Vec<Agg>),
     /// Aggregates by group, in a table that outlives the morsel. There may be none.
-    Group { keys: Vec<GroupKey>, aggs: Vec<Agg> },
+    Group {
+        keys: Vec<GroupKey>,
+        aggs: Vec<Agg>,
+    },
 }
 
 impl Sink {

@@ -10,8 +10,8 @@ use super::random::Random;
 use arrow::datatypes::{DataType, TimeUnit as ArrowUnit};
 use fuseline_codegen::ir::op::cast_is_total;
 use fuseline_codegen::ir::{
-    Agg, AggFunc, Bound, CmpOp, DatePart, Emit, GroupKey, Lit, Loop, LoopBuilder, MathBin, MathFn, OnFail, Op,
-    Overflow, Precision, Sink, StrTest, TimeUnit, TruncTo, Ty, ValueId,
+    Agg, AggFunc, Bound, CmpOp, DatePart, Emit, GroupKey, Lit, Loop, LoopBuilder, MathBin, MathFn, OnFail,
+    Op, Overflow, Precision, Sink, StrTest, TimeUnit, TruncTo, Ty, ValueId,
 };
 
 const PLAIN: [Ty; 11] =

@@ -57,7 +57,8 @@ impl Dense {
         if len > 0 && least >= from && most < to {
             return true;
         }
-        let (mut low, mut high) = if len == 0 { (least, most + 1) } else { (from.min(least), to.max(most + 1)) };
+        let (mut low, mut high) =
+            if len == 0 { (least, most + 1) } else { (from.min(least), to.max(most + 1)) };
         if high - low > self.limit as i128 {
             return false;
         }

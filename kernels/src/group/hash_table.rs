@@ -83,12 +83,9 @@ impl GroupTable {
         let stride = shape.record_words();
         let few = COPIES_BYTES / (RECORD_COPIES * stride * size_of::<u64>());
         let dense = shape.integer.then(|| Dense::new(dense_limit));
-        let start = shape
-            .cells
-            .iter()
-            .flat_map(|c| c.kind.start().into_iter().take(c.kind.words()))
-            .collect();
-        let mut table = GroupTable {
+        let start =
+            shape.cells.iter().flat_map(|c| c.kind.start().into_iter().take(c.kind.words())).collect();
+        GroupTable {
             view: GroupRef {
                 slots: std::ptr::null(),
                 mask: 0,
@@ -108,9 +105,7 @@ impl GroupTable {
             texts: TextArena::default(),
             shape,
             start,
-        };
-        table.refresh();
-        table
+        }
     }
 
     pub fn shape(&self) -> &TableShape {
@@ -144,8 +139,9 @@ impl GroupTable {
         records + slots
     }
 
-    /// What compiled code is given.
+    /// What compiled code is given. It stays true until something is inserted.
     pub fn view(&mut self) -> *mut GroupRef {
+        self.refresh();
         (&raw mut *self).cast()
     }
 
@@ -226,7 +222,6 @@ impl GroupTable {
                 if let Some(dense) = &mut self.dense {
                     dense.set(value, null, group);
                 }
-                self.refresh();
                 return Some(group);
             }
             self.leave_dense();
@@ -244,7 +239,6 @@ impl GroupTable {
                     // SAFETY: the search ended inside the slots.
                     unsafe { *self.slots.as_ptr().add(slot) = tag(hash) << 32 | group as u64 };
                 }
-                self.refresh();
                 Some(group)
             }
         }
@@ -271,7 +265,6 @@ impl GroupTable {
         if least <= most && !dense.reach(least as u64, most as u64, self.len) {
             self.leave_dense();
         }
-        self.refresh();
     }
 
     /// Merges groups of another table, which was folded, into this one. The result for each cell is this
@@ -417,12 +410,11 @@ impl GroupTable {
     fn leave_dense(&mut self) {
         if self.dense.take().is_some() {
             self.index(slots_for(self.len * 2).max(FIRST_SLOTS));
-            self.refresh();
         }
     }
 
     /// Brings what generated code reads up to date.
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         let view = &mut self.view;
         view.slots = self.slots.as_ptr();
         view.mask = self.slots.len() as u64 - 1;

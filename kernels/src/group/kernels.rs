@@ -44,6 +44,7 @@ unsafe fn resolve(
                 None => return 1,
             }
         }
+        table.refresh();
     }
     0
 }

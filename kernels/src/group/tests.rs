@@ -118,8 +118,9 @@ proptest! {
 
 #[test]
 fn a_table_grows_to_many_groups() {
-    let rows: Vec<(Vec<u64>, i64)> =
-        (0..300_000u64).map(|i| (vec![(i % 100_000).wrapping_mul(0x1234_5678_9ABC_DEF1)], i as i64)).collect();
+    let rows: Vec<(Vec<u64>, i64)> = (0..300_000u64)
+        .map(|i| (vec![(i % 100_000).wrapping_mul(0x1234_5678_9ABC_DEF1)], i as i64))
+        .collect();
     for limit in [0, 1 << 20] {
         let mut table = GroupTable::new(shape(1, vec![], true), limit);
         fill(&mut table, &rows);

@@ -1,4 +1,4 @@
-//! Ungrouped aggregates: sum, count, min, max, avg, each with an optional FILTER.
+//! Ungrouped aggregates: sum, count, min, max, avg, bool_and, bool_or, each with an optional FILTER.
 //!
 //! DataFusion plans them as one `Single` aggregate, or as `Partial` ones under an exchange into one
 //! partition and a `Final`; both become the sink of one stage, since the runtime merges the states
@@ -16,7 +16,7 @@ use datafusion::physical_expr::expressions::{IsNotNullExpr, Literal};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use fuseline_codegen::ir::{Agg, AggFunc, Input, Ty, ValueId};
+use fuseline_codegen::ir::{Agg, AggFunc, Input, OnFail, Op, Ty, ValueId};
 use std::sync::Arc;
 
 /// The most digits a decimal may have for its average to be taken over an i128 sum: 10^10 rows fit.
@@ -30,6 +30,9 @@ pub(super) enum Known {
     Min,
     Max,
     Avg,
+    /// The least or greatest of booleans as numbers.
+    BoolAnd,
+    BoolOr,
 }
 
 /// Ungrouped aggregates at the top of a run.
@@ -90,7 +93,7 @@ impl Aggregates {
             };
             // An argument counts, and can fail, only on the rows that pass the filter.
             let cx = match filter {
-                Some(f) => Ctx { under: Some(b.total(fuseline_codegen::ir::Op::IsTrue, &[f])?) },
+                Some(f) => Ctx { under: Some(b.total(Op::IsTrue, &[f])?) },
                 None => Ctx::default(),
             };
             let output = function.field().data_type().clone();
@@ -99,6 +102,8 @@ impl Aggregates {
                 Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, function, scope, cx)?)),
                 Known::Min => (AggFunc::Min, Some(argument(b, function, scope, cx)?)),
                 Known::Max => (AggFunc::Max, Some(argument(b, function, scope, cx)?)),
+                Known::BoolAnd => (AggFunc::Min, Some(truth(b, function, scope, cx)?)),
+                Known::BoolOr => (AggFunc::Max, Some(truth(b, function, scope, cx)?)),
             };
             let ty = match (func, arg) {
                 (AggFunc::Count, _) | (_, None) => Ty::I64,
@@ -111,7 +116,7 @@ impl Aggregates {
             });
             let how = match known {
                 Known::Count => Finish::Count,
-                Known::Sum | Known::Min | Known::Max => Finish::Value,
+                Known::Sum | Known::Min | Known::Max | Known::BoolAnd | Known::BoolOr => Finish::Value,
                 Known::Avg => match avg_sum_scale(function, &scope.schema)? {
                     None => Finish::AvgFloat,
                     Some((sum_scale, wide)) => Finish::AvgDecimal { sum_scale, wide },
@@ -125,7 +130,10 @@ impl Aggregates {
 
 /// Of a decimal average: the scale of its sum, and whether the sum has more digits of headroom than 38.
 /// `None`: a float one.
-pub(super) fn avg_sum_scale(f: &AggregateFunctionExpr, schema: &Schema) -> Result<Option<(i8, bool)>, String> {
+pub(super) fn avg_sum_scale(
+    f: &AggregateFunctionExpr,
+    schema: &Schema,
+) -> Result<Option<(i8, bool)>, String> {
     match f.field().data_type() {
         DataType::Float64 => Ok(None),
         DataType::Decimal128(..) => match data_type(&f.expressions()[0], schema)? {
@@ -139,7 +147,11 @@ pub(super) fn avg_sum_scale(f: &AggregateFunctionExpr, schema: &Schema) -> Resul
 /// Whether stages compute the aggregate, from the types alone.
 pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
     let known = known(f.fun()).ok_or("no stage computes this aggregate function")?;
-    if f.is_distinct() && !matches!(known, Known::Min | Known::Max) {
+    let same_by_distinct = match known {
+        Known::Min | Known::Max | Known::BoolAnd | Known::BoolOr => true,
+        Known::Count | Known::Sum | Known::Avg => false,
+    };
+    if f.is_distinct() && !same_by_distinct {
         return Err("stages do not aggregate distinct values".to_owned());
     }
     let output = f.field();
@@ -156,6 +168,7 @@ pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
                 | DataType::Duration(_)
         ),
         Known::Min | Known::Max => numeric,
+        Known::BoolAnd | Known::BoolOr => *output == DataType::Boolean,
         Known::Avg => match output {
             DataType::Float64 => true,
             // The output has 4 digits more than the argument, up to 38.
@@ -175,6 +188,8 @@ fn known(f: &AggregateUDF) -> Option<Known> {
         "min" if own(agg::min_max::min_udaf()) => Some(Known::Min),
         "max" if own(agg::min_max::max_udaf()) => Some(Known::Max),
         "avg" if own(agg::average::avg_udaf()) => Some(Known::Avg),
+        "bool_and" if own(agg::bool_and_or::bool_and_udaf()) => Some(Known::BoolAnd),
+        "bool_or" if own(agg::bool_and_or::bool_or_udaf()) => Some(Known::BoolOr),
         _ => None,
     }
 }
@@ -187,6 +202,18 @@ pub(super) fn argument(
 ) -> Result<ValueId, String> {
     let [arg] = f.expressions().try_into().map_err(|_| "it takes one argument")?;
     b.value(&arg, scope, cx)
+}
+
+/// A boolean argument as 0 or 1.
+pub(super) fn truth(
+    b: &mut StageBuilder,
+    f: &AggregateFunctionExpr,
+    scope: &Scope,
+    cx: Ctx,
+) -> Result<ValueId, String> {
+    let [arg] = f.expressions().try_into().map_err(|_| "it takes one argument")?;
+    let arg = b.value_as(&arg, Ty::Bool, scope, cx)?;
+    b.total(Op::Cast(Ty::U8, OnFail::Err), &[arg])
 }
 
 /// What count counts: rows where every argument is valid. An argument whose type no loop holds is
@@ -212,7 +239,7 @@ pub(super) fn counted(
         let valid = b.value_as(&test, Ty::Bool, scope, cx)?;
         *filter = Some(match *filter {
             None => valid,
-            Some(f) => b.total(fuseline_codegen::ir::Op::And, &[f, valid])?,
+            Some(f) => b.total(Op::And, &[f, valid])?,
         });
     }
     Ok(None)

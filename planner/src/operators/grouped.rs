@@ -8,7 +8,7 @@
 //! What an SQL aggregate needs is spread over cells of the table: a sum over an argument that can be NULL
 //! is a sum and a count, an average is the same two. Equal cells are kept once.
 
-use super::aggregate::{Known, argument, avg_sum_scale, counted, support};
+use super::aggregate::{Known, argument, avg_sum_scale, counted, support, truth};
 use super::{Plan, one_line};
 use crate::expr::{Ctx, Expr, Scope, StageBuilder};
 use crate::group_columns::GroupColumn;
@@ -165,6 +165,8 @@ impl Grouped {
             Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, &f.function, scope, cx)?)),
             Known::Min => (AggFunc::Min, Some(argument(b, &f.function, scope, cx)?)),
             Known::Max => (AggFunc::Max, Some(argument(b, &f.function, scope, cx)?)),
+            Known::BoolAnd => (AggFunc::Min, Some(truth(b, &f.function, scope, cx)?)),
+            Known::BoolOr => (AggFunc::Max, Some(truth(b, &f.function, scope, cx)?)),
         };
         let mut cell = |agg: Agg| {
             end.aggs.iter().position(|a| *a == agg).unwrap_or_else(|| {
@@ -195,8 +197,14 @@ impl Grouped {
         }
         let always = counts.is_none() && filter.is_none();
         let count = if always { None } else { Some(cell(count)) };
-        end.columns.push(GroupColumn::Value { agg, count });
-        end.states.push(GroupColumn::Value { agg, count });
+        let column = match f.known {
+            Known::BoolAnd | Known::BoolOr => GroupColumn::Truth { agg, count },
+            Known::Count | Known::Sum | Known::Min | Known::Max | Known::Avg => {
+                GroupColumn::Value { agg, count }
+            }
+        };
+        end.columns.push(column);
+        end.states.push(column);
         Ok(())
     }
 }

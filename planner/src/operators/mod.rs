@@ -16,7 +16,6 @@ use crate::segments::{Ending, cut};
 use crate::stage::{FusedOperator, GroupScope, Limit, PlannedStage, Source, Stage, StageSink};
 use crate::support::{Reason, Support};
 use aggregate::Aggregates;
-use grouped::{GroupEnd, Grouped};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -30,6 +29,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use fuseline_codegen::ir::{Agg, Op, Sink, ValueId, verify};
+use grouped::{GroupEnd, Grouped};
 use range::Range;
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
 use datafusion::common::ScalarValue;
 use fuseline_codegen::cpu::{self, CompileOptions, CompiledLoop};
+use fuseline_codegen::groups::Groups;
 use fuseline_codegen::ir::{AggState, AggValue, Emit, Loop, Sink, interp};
 use fuseline_codegen::run::{LoopOutput, Morsel, RunLoop};
 use std::cell::RefCell;
@@ -40,12 +41,17 @@ pub(super) fn run(stage: &Stage, child: &[RecordBatch]) -> Result<RecordBatch, S
     let (last, earlier) = stage.segments.split_last().expect("a segment");
     let mut out = vec![];
     let mut merged: Option<Vec<AggState>> = None;
+    let mut groups = Groups::new(&last.loop_, 1 << 20);
     for (mut rows, base) in morsels {
         for segment in earlier {
             rows = pass(segment, &rows, base)?.0;
         }
+        if let Some(groups) = &mut groups {
+            group(last, &rows, base, groups)?;
+        }
         let (rows, states) = pass(last, &rows, base)?;
         match &stage.sink {
+            StageSink::Group { .. } => {}
             StageSink::Emit(schema) => out.push(batch(schema, rows)?),
             StageSink::Aggregate { .. } => {
                 let Sink::Aggregate(aggs) = &last.loop_.sink else { panic!("no aggregate sink") };
@@ -61,6 +67,16 @@ pub(super) fn run(stage: &Stage, child: &[RecordBatch]) -> Result<RecordBatch, S
         }
     }
     match &stage.sink {
+        StageSink::Group { columns, schema, .. } => {
+            let mut groups = groups.ok_or("the loop does not group")?;
+            groups.settle();
+            let rows = groups.len();
+            let columns = columns.iter().zip(schema.fields());
+            let columns = columns
+                .map(|(c, f)| c.array(&groups, 0..rows, f.data_type()).map_err(|e| e.to_string()))
+                .collect::<Result<_, _>>()?;
+            batch(schema, Rows { columns, rows })
+        }
         StageSink::Emit(schema) => {
             let all = concat_batches(schema, &out).map_err(|e| e.to_string())?;
             let from = stage.limit.skip.min(all.num_rows());
@@ -78,6 +94,15 @@ pub(super) fn run(stage: &Stage, child: &[RecordBatch]) -> Result<RecordBatch, S
             batch(schema, Rows { columns, rows: 1 })
         }
     }
+}
+
+/// Takes rows into a table, by the interpreter.
+fn group(segment: &Segment, rows: &Rows, base: i64, groups: &mut Groups) -> Result<(), String> {
+    let inputs: Vec<ArrayRef> = segment.inputs.iter().map(|i| rows.columns[*i].clone()).collect();
+    let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base };
+    let nullable: Vec<bool> = inputs.iter().map(|a| a.null_count() > 0).collect();
+    let prepared = segment.loop_.prepared(&nullable);
+    interp::run_from(&prepared, &morsel, 0, Some(groups)).map(|_| ()).map_err(|e| e.to_string())
 }
 
 fn pass(segment: &Segment, rows: &Rows, base: i64) -> Result<(Rows, Vec<AggState>), String> {

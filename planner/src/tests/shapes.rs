@@ -1,7 +1,7 @@
 //! What is absorbed, what is left, and the reasons.
 
 use super::{block_on, first_stage, options, physical, session, show};
-use crate::{FusionMode, PlanOptions, Source, StageSink, Support, plan_stage};
+use crate::{FusionMode, GroupScope, PlanOptions, Source, StageSink, Support, plan_stage};
 use fuseline_codegen::ir::{MathFn, Op, Precision};
 
 #[test]
@@ -30,6 +30,32 @@ fn a_range_needs_no_child() {
 }
 
 #[test]
+fn groups_over_partitions_are_one_stage() {
+    block_on(async {
+        let context = session(4);
+        let sql = "SELECT k % 10, avg(i64), count(*) FROM t WHERE i32 > 0 GROUP BY k % 10";
+        let plan = physical(&context, sql).await;
+        let planned = first_stage(&plan, &options()).expect("a stage");
+        let StageSink::Group { scope, columns, states, .. } = &planned.stage.sink else {
+            panic!("{}", show(&plan));
+        };
+        assert_eq!(*scope, GroupScope::All, "{}", show(&plan));
+        assert_eq!((columns.len(), states.len()), (3, 4));
+        assert_eq!(planned.partitions, 4);
+        assert_eq!(planned.stage.segments.len(), 1);
+        let child = planned.child.expect("a child");
+        assert!(child.children().is_empty(), "{}", show(&child));
+        let single = physical(&session(1), sql).await;
+        let planned = first_stage(&single, &options()).expect("a stage");
+        assert!(
+            matches!(planned.stage.sink, StageSink::Group { scope: GroupScope::Partition, .. }),
+            "{}",
+            show(&single)
+        );
+    });
+}
+
+#[test]
 fn aggregates_of_other_kinds_give_reasons() {
     block_on(async {
         let context = session(1);
@@ -37,7 +63,7 @@ fn aggregates_of_other_kinds_give_reasons() {
             ("SELECT count(DISTINCT i32), sum(DISTINCT i64) FROM t", "distinct"),
             ("SELECT min(s) FROM t WHERE k > 1", "type"),
             ("SELECT stddev(f64) FROM t", "no stage computes"),
-            ("SELECT k, sum(i32) FROM t GROUP BY k", "group"),
+            ("SELECT k, p, sum(i32) FROM t GROUP BY ROLLUP (k, p)", "grouping sets"),
         ] {
             let plan = physical(&context, sql).await;
             let mut reasons = vec![];

@@ -24,19 +24,19 @@ pub use whole::output_stream;
 pub use worker::{Worker, WorkerParts};
 
 use crate::program::{Program, with_rows};
-use deal::Shape;
-use spill::Replaced;
-use whole::{Run, WholeJob, WholeRuns};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, internal_err};
-use fuseline_codegen::groups::Groups;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
+use deal::Shape;
+use fuseline_codegen::groups::Groups;
 use fuseline_planner::GroupColumn;
 use fuseline_planner::stage::{GroupScope, StageSink};
+use spill::Replaced;
 use std::ops::Range;
 use std::sync::Arc;
+use whole::{Run, WholeJob, WholeRuns};
 
 /// What a grouping operator knows beyond its program.
 pub struct Grouping {

@@ -63,9 +63,9 @@ impl WholeRuns {
         start: impl FnOnce() -> Result<Run>,
     ) -> Result<Run> {
         let mut slot = self.0.lock();
-        let fits = slot.as_ref().is_some_and(|s| {
-            std::ptr::eq(s.context.as_ptr(), Arc::as_ptr(context)) && !s.joined[partition]
-        });
+        let fits = slot
+            .as_ref()
+            .is_some_and(|s| std::ptr::eq(s.context.as_ptr(), Arc::as_ptr(context)) && !s.joined[partition]);
         if !fits {
             let (context, run) = (Arc::downgrade(context), start()?);
             *slot = Some(Slot { context, run, joined: vec![false; outputs] });
@@ -94,8 +94,7 @@ impl WholeJob {
     async fn run(self, workers: Vec<Worker>) -> Result<Vec<Output>> {
         let (mut workers, refused) = consume(workers).await?;
         let held: usize = workers.iter().map(|w| w.groups.memory()).sum();
-        let reservation =
-            MemoryConsumer::new("FusedExec merged groups").register(self.context.memory_pool());
+        let reservation = MemoryConsumer::new("FusedExec merged groups").register(self.context.memory_pool());
         let several = workers.iter().filter(|w| !w.groups.is_empty()).count() > 1;
         // One table is what it is; several and their merger are there together for a while.
         if refused || (several && reservation.try_resize(held).is_err()) {
@@ -187,9 +186,8 @@ fn output_batches(output: Output, shape: Arc<Shape>) -> stream::BoxStream<'stati
                 .into_iter()
                 .flat_map(|(part, rows)| shape.pieces(rows).map(move |piece| (part, piece)))
                 .collect();
-            let batch = move |(part, rows): (usize, std::ops::Range<usize>)| {
-                shape.batch(&merged.parts[part], rows)
-            };
+            let batch =
+                move |(part, rows): (usize, std::ops::Range<usize>)| shape.batch(&merged.parts[part], rows);
             stream::iter(pieces.into_iter().map(batch)).boxed()
         }
     }

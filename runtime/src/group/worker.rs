@@ -10,7 +10,7 @@ use crate::program::Program;
 use crate::source::{MorselRows, MorselStream};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation};
 use fuseline_codegen::groups::Groups;
 use fuseline_codegen::ir::CHUNK;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +25,19 @@ pub struct WorkerParts {
     pub program: Arc<Program>,
     pub metrics: StageMetrics,
     pub source: MorselStream,
+}
+
+/// The most values that a range of keys may have to be indexed by value: 64 MB of numbers.
+const MOST_DENSE: usize = 1 << 24;
+
+/// Up to which range keys of about so many rows are indexed by value. Such an index is reserved for only
+/// once it is there, so it must be small beside what the pool has.
+fn dense_limit(rows: usize, context: &TaskContext) -> usize {
+    let limit = rows.min(MOST_DENSE);
+    match context.memory_pool().memory_limit() {
+        MemoryLimit::Finite(bytes) => limit.min(bytes / 64),
+        MemoryLimit::Infinite | MemoryLimit::Unknown => limit,
+    }
 }
 
 /// How a worker came to its end.
@@ -51,16 +64,14 @@ impl Worker {
     /// # Errors
     /// `Internal` when the stage does not group.
     pub fn new(parts: WorkerParts, context: &TaskContext) -> Result<Worker> {
-        let rows = parts.source.known_rows().unwrap_or(0);
-        let reservation = MemoryConsumer::new(format!(
-            "FusedExec *({}) groups of partition {}",
-            parts.id, parts.partition
-        ))
-        .with_can_spill(true)
-        .register(context.memory_pool());
+        let dense_limit = dense_limit(parts.source.known_rows().unwrap_or(0), context);
+        let reservation =
+            MemoryConsumer::new(format!("FusedExec *({}) groups of partition {}", parts.id, parts.partition))
+                .with_can_spill(true)
+                .register(context.memory_pool());
         Ok(Worker {
             id: parts.id,
-            groups: parts.program.new_groups(rows)?,
+            groups: parts.program.new_groups(dense_limit)?,
             program: parts.program,
             metrics: parts.metrics,
             source: Some(parts.source),
