@@ -46,7 +46,8 @@ pub const RECORD_COPIES: usize = 4;
 #[repr(C)]
 pub struct GroupRef {
     /// The hash index, while there is one. A slot is 0, or the group's number in the low half and in the
-    /// high half the high half of its key's hash, made odd. A key's first slot is its hash and `mask`.
+    /// high half the high half of its key's hash, made odd. A key's first slot is its hash, shifted, and
+    /// `mask`; the slot behind it can be read too.
     pub slots: *const u64,
     pub mask: u64,
     /// While it is not null: for a key that is one integer, `number + 1` by value minus `dense_base`, 0

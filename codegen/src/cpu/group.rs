@@ -4,8 +4,8 @@
 //! the table says when the chunk begins:
 //!
 //! * an integer indexes an array of group numbers;
-//! * otherwise keys are packed into rows of words and hashed, and each is compared with the group in the
-//!   first slot of its hash.
+//! * otherwise keys are packed into rows of words and hashed, and each is compared with one group: that
+//!   of the first slot of its hash or, where that has another tag, of the second.
 //!
 //! Neither way branches on a row: a row that is not found there is noted in a list, and the kernel
 //! `rt_group_resolve` goes on from the list, which for most chunks is empty. Once the table has outgrown
@@ -27,7 +27,8 @@ use crate::groups::{GroupLayout, KeyPlace};
 use crate::ir::{Agg, AggFunc, CHUNK, GroupKey, Sink, Ty, ValueId};
 use cranelift::prelude::*;
 use fuseline_kernels::abi::{GroupRef, LoopContext, RECORD_COPIES};
-use fuseline_kernels::group::{Cell, CellKind, hash_table::hash_factor};
+use fuseline_kernels::group::hash_table::{SLOT_SHIFT, hash_factor};
+use fuseline_kernels::group::{Cell, CellKind};
 use std::mem::offset_of;
 
 /// What the parts of a chunk's end share.
@@ -281,9 +282,9 @@ impl<'l> Emitter<'_, 'l> {
                         Some(hash) => e.b.ins().bxor(hash, word),
                         None => word,
                     };
-                    let mixed = e.b.ins().imul_imm_s(mixed, hash_factor() as i64);
                     let high = e.b.ins().ushr_imm_u(mixed, 32);
-                    hash = Some(e.b.ins().bxor(mixed, high));
+                    let mixed = e.b.ins().bxor(mixed, high);
+                    hash = Some(e.b.ins().imul_imm_s(mixed, hash_factor() as i64));
                 }
             }
             if let (Some(hash), Some(hashes)) = (hash, hashes) {
@@ -325,9 +326,21 @@ impl<'l> Emitter<'_, 'l> {
             let at = e.b.ins().ishl_imm_u(row, 3);
             let at = e.b.ins().iadd(hashes, at);
             let hash = e.b.ins().load(types::I64, FLAGS, at, 0);
-            let slot = e.b.ins().band(hash, mask);
+            let slot = e.b.ins().ushr_imm_u(hash, i64::from(SLOT_SHIFT));
+            let slot = e.b.ins().band(slot, mask);
             let slot = e.b.ins().ishl_imm_u(slot, 3);
             (hash, e.b.ins().iadd(slots, slot))
+        };
+        // The slot that may hold the row's group, and the tag that it must have then.
+        let candidate = |e: &mut Self, row: Value| {
+            let (hash, at) = slot_at(e, row);
+            let tag = e.b.ins().ushr_imm_u(hash, 32);
+            let tag = e.b.ins().bor_imm_u(tag, 1);
+            let first = e.b.ins().load(types::I64, FLAGS, at, 0);
+            let second = e.b.ins().load(types::I64, FLAGS, at, 8);
+            let found = e.b.ins().ushr_imm_u(first, 32);
+            let same = e.b.ins().icmp(IntCC::Equal, found, tag);
+            (tag, e.b.ins().select(same, first, second))
         };
         self.if_far(g, |e| {
             e.all_rows(|e, row| {
@@ -336,20 +349,18 @@ impl<'l> Emitter<'_, 'l> {
                 Ok(())
             })?;
             e.all_rows(|e, row| {
-                let (_, at) = slot_at(e, row);
-                let number = e.b.ins().uload32(FLAGS, at, 0);
+                let (_, slot) = candidate(e, row);
+                let number = e.b.ins().ireduce(types::I32, slot);
+                let number = e.b.ins().uextend(types::I64, number);
                 e.prefetch_record(g, records, number);
                 Ok(())
             })
         })?;
         self.all_rows(|e, row| {
-            let (hash, at) = slot_at(e, row);
-            let slot = e.b.ins().load(types::I64, FLAGS, at, 0);
+            let (tag, slot) = candidate(e, row);
             let narrow = e.b.ins().ireduce(types::I32, slot);
             e.store_number(g, row, narrow);
             // Words that differ leave bits.
-            let tag = e.b.ins().ushr_imm_u(hash, 32);
-            let tag = e.b.ins().bor_imm_u(tag, 1);
             let found = e.b.ins().ushr_imm_u(slot, 32);
             let mut differ = e.b.ins().bxor(tag, found);
             let number = e.b.ins().uextend(types::I64, narrow);

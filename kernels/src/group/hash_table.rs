@@ -4,7 +4,9 @@
 //! * a group's number is its position in the order of insertion, and never changes;
 //! * record 0 can always be read, also before there is a group, so that code may look at the record of
 //!   an empty slot (whose number is 0) before it knows better;
-//! * at most [`MOST_LOAD`] of the slots are taken, so a search ends;
+//! * at most [`MOST_LOAD`] of the slots are taken, so a search ends, and nearly always in the first two of
+//!   its slots, which is as far as generated code looks; behind the last slot lies one that stays empty, so
+//!   that it may look there too;
 //! * while `copies` is set, every copy of a record has started cells, and only copy 0 has keys;
 //! * the index is either dense or hashed; once hashed, it stays so.
 //!
@@ -23,20 +25,29 @@ const COPIES_BYTES: usize = 16 << 10;
 /// Index and records beyond this size are prefetched.
 const NEAR_BYTES: usize = 256 << 10;
 /// Taken slots, of 8.
-const MOST_LOAD: usize = 5;
+const MOST_LOAD: usize = 3;
 const FIRST_SLOTS: usize = 1024;
 /// How far ahead a merge asks for the records to come.
 const MERGE_AHEAD: usize = 16;
 
-const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+const FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
 
 /// The hash of a packed key. Generated code computes the same.
 #[inline(always)]
 pub fn hash_words(words: impl Iterator<Item = u64>) -> u64 {
     words.fold(0, |h, w| {
-        let h = (h ^ w).wrapping_mul(FACTOR);
-        h ^ h >> 32
+        let x = h ^ w;
+        (x ^ x >> 32).wrapping_mul(FACTOR)
     })
+}
+
+/// The lowest bit of a hash that chooses a slot. Below it lie those that the low bits of the last word
+/// decide alone; the highest ones choose the part in a merge and, with others, make the tag.
+pub const SLOT_SHIFT: u32 = 24;
+
+#[inline(always)]
+fn first_slot(hash: u64, mask: usize) -> usize {
+    (hash >> SLOT_SHIFT) as usize & mask
 }
 
 /// The factor of [`hash_words`].
@@ -63,6 +74,7 @@ pub struct GroupTable {
     room: usize,
     copies: bool,
     records: Words,
+    /// One more than there are.
     slots: Words,
     dense: Option<Dense>,
     texts: TextArena,
@@ -100,7 +112,7 @@ impl GroupTable {
             room: few.max(1),
             copies: few > 0,
             records: Words::zeroed(RECORD_COPIES * few.max(1) * stride),
-            slots: Words::zeroed(if dense.is_some() { 1 } else { FIRST_SLOTS }),
+            slots: Words::zeroed(1 + if dense.is_some() { 1 } else { FIRST_SLOTS }),
             dense,
             texts: TextArena::default(),
             shape,
@@ -131,7 +143,7 @@ impl GroupTable {
     pub fn growth(&self, more: usize) -> usize {
         let len = self.len + more;
         let records = if len <= self.room { 0 } else { 2 * len * self.stride * size_of::<u64>() };
-        let slots = if self.dense.is_none() && len * 8 <= self.slots.len() * MOST_LOAD {
+        let slots = if self.dense.is_none() && len * 8 <= (self.slots.len() - 1) * MOST_LOAD {
             0
         } else {
             slots_for(len) * size_of::<u64>()
@@ -233,8 +245,8 @@ impl GroupTable {
             Err(slot) => {
                 // SAFETY: the caller's promise.
                 let group = unsafe { self.push(key)? };
-                if self.len * 8 > self.slots.len() * MOST_LOAD {
-                    self.index(slots_for(self.len * 2));
+                if self.len * 8 > (self.slots.len() - 1) * MOST_LOAD {
+                    self.index(slots_for(self.len + 1));
                 } else {
                     // SAFETY: the search ended inside the slots.
                     unsafe { *self.slots.as_ptr().add(slot) = tag(hash) << 32 | group as u64 };
@@ -297,8 +309,8 @@ impl GroupTable {
     /// Where a key is, or the empty slot where it belongs.
     #[inline(always)]
     unsafe fn search(&self, key: *const u64, hash: u64) -> Result<usize, usize> {
-        let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mask = self.slots.len() - 2;
+        let mut at = first_slot(hash, mask);
         loop {
             // SAFETY: masked; and one slot is always empty.
             let slot = unsafe { *self.slots.as_ptr().add(at) };
@@ -382,7 +394,7 @@ impl GroupTable {
 
     /// Makes the hash index anew.
     fn index(&mut self, slots: usize) {
-        let new = Words::zeroed(slots);
+        let new = Words::zeroed(slots + 1);
         let mask = slots - 1;
         let mut hashes = [0u64; 64];
         let mut first = 0;
@@ -390,10 +402,10 @@ impl GroupTable {
             let count = (self.len - first).min(hashes.len());
             for (i, hash) in hashes[..count].iter_mut().enumerate() {
                 *hash = self.hash_of(first + i);
-                prefetch(new.as_ptr().wrapping_add(*hash as usize & mask));
+                prefetch(new.as_ptr().wrapping_add(first_slot(*hash, mask)));
             }
             for (i, hash) in hashes[..count].iter().enumerate() {
-                let mut at = *hash as usize & mask;
+                let mut at = first_slot(*hash, mask);
                 // SAFETY: masked, and fewer groups than slots.
                 unsafe {
                     while *new.as_ptr().add(at) != 0 {
@@ -417,7 +429,7 @@ impl GroupTable {
     pub(super) fn refresh(&mut self) {
         let view = &mut self.view;
         view.slots = self.slots.as_ptr();
-        view.mask = self.slots.len() as u64 - 1;
+        view.mask = self.slots.len() as u64 - 2;
         let (dense, base, len) = match &self.dense {
             Some(dense) => dense.view(),
             None => (std::ptr::null(), 0, 0),

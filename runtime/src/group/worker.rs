@@ -114,6 +114,9 @@ impl Worker {
             let (now, later) = read.split(rows);
             self.held = later;
             self.run(now)?;
+            // A task that is aborted ends where it waits, so it waits after every morsel.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
     }
 
