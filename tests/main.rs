@@ -4,6 +4,7 @@ mod answers;
 mod badfiles;
 mod differential;
 mod files;
+mod groups;
 mod inputs;
 mod plan_cache;
 mod session;

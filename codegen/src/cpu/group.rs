@@ -187,6 +187,12 @@ impl<'l> Emitter<'_, 'l> {
         self.b.ins().store(FLAGS, number, at, 0);
     }
 
+    fn load_number(&mut self, g: &Grouping<'_>, row: Value) -> Value {
+        let at = self.b.ins().ishl_imm_u(row, 2);
+        let at = self.b.ins().iadd(g.numbers, at);
+        self.b.ins().uload32(FLAGS, at, 0)
+    }
+
     /// Lists the row if `miss` (0 or 1) is 1.
     fn note_missed(&mut self, g: &Grouping<'_>, row: Value, miss: Value) {
         let count = self.b.use_var(g.missed_count);
@@ -224,21 +230,39 @@ impl<'l> Emitter<'_, 'l> {
                 Ok(())
             })
         })?;
+        let any = self.b.declare_var(types::I32);
+        let none = self.b.ins().iconst(types::I32, 0);
+        self.b.def_var(any, none);
         self.all_rows(|e, row| {
             let at = entry_at(e, row)?;
             let entry = e.b.ins().load(types::I32, FLAGS, at, 0);
+            // All ones where there is no such group.
             let number = e.b.ins().iadd_imm_s(entry, -1);
             e.store_number(g, row, number);
-            let miss = e.b.ins().icmp_imm_u(IntCC::Equal, entry, 0);
+            let before = e.b.use_var(any);
+            let after = e.b.ins().bor(before, number);
+            e.b.def_var(any, after);
+            Ok(())
+        })?;
+        // Once a table knows its values nothing is missed, and then nothing more is paid for the list. A
+        // number with its highest bit set looks like a miss until it is looked at.
+        let (list, listed) = (self.b.create_block(), self.b.create_block());
+        let found = self.b.use_var(any);
+        let missed = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, found, 0);
+        self.b.ins().brif(missed, list, &[], listed, &[]);
+        self.start(list);
+        self.all_rows(|e, row| {
+            let number = e.load_number(g, row);
+            let miss = e.b.ins().icmp_imm_u(IntCC::Equal, number, i64::from(u32::MAX));
             e.note_missed(g, row, miss);
             Ok(())
         })?;
+        self.b.ins().jump(listed, &[]);
+        self.start(listed);
         self.if_far(g, |e| {
             let records = e.table_field(g, offset_of!(GroupRef, records));
             e.all_rows(|e, row| {
-                let at = e.b.ins().ishl_imm_u(row, 2);
-                let at = e.b.ins().iadd(g.numbers, at);
-                let number = e.b.ins().uload32(FLAGS, at, 0);
+                let number = e.load_number(g, row);
                 e.prefetch_record(g, records, number);
                 Ok(())
             })
@@ -424,9 +448,7 @@ impl<'l> Emitter<'_, 'l> {
     }
 
     fn update_row(&mut self, g: &Grouping<'l>, row: Value, records: Value) -> Result<(), CompileError> {
-        let at = self.b.ins().ishl_imm_u(row, 2);
-        let at = self.b.ins().iadd(g.numbers, at);
-        let number = self.b.ins().uload32(FLAGS, at, 0);
+        let number = self.load_number(g, row);
         let offset = self.b.ins().imul_imm_s(number, g.stride);
         let record = self.b.ins().iadd(records, offset);
         let mut rows = Scalars::at_row(self, row);
