@@ -7,6 +7,9 @@
 //!
 //! What an SQL aggregate needs is spread over cells of the table: a sum over an argument that can be NULL
 //! is a sum and a count, an average is the same two. Equal cells are kept once.
+//!
+//! Minima and maxima of floats are by total order, as they are without groups. DataFusion's own by group
+//! depend on the order of rows where there are NaNs, and never find an infinity that is all there is.
 
 use super::aggregate::{Known, argument, avg_sum_scale, counted, support, truth};
 use super::{Plan, one_line};

@@ -7,7 +7,8 @@
 use super::groups_batch;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
+use datafusion::common::runtime::JoinSet;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
@@ -34,6 +35,7 @@ pub enum Output {
 }
 
 /// How rows are made of groups.
+#[derive(Clone)]
 pub struct Shape {
     pub columns: Arc<[GroupColumn]>,
     pub schema: SchemaRef,
@@ -75,21 +77,44 @@ pub(super) fn evenly(merged: Merged, outputs: usize, shape: &Shape) -> Vec<Outpu
     shares.into_iter().map(|pieces| Output::Groups(Arc::clone(&merged), pieces)).collect()
 }
 
-/// Deals rows out by the hash of these expressions over them, as a hash exchange would.
-pub(super) fn by_hash(
-    merged: &Merged,
+/// Deals rows out by the hash of these expressions over them, as a hash exchange would. As many tasks as there
+/// are outputs share the parts.
+pub(super) async fn by_hash(
+    merged: Merged,
     keys: &[Arc<dyn PhysicalExpr>],
     outputs: usize,
     shape: &Shape,
 ) -> Result<Vec<Output>> {
+    let merged = Arc::new(merged);
+    let parts = merged.parts.len();
+    let share = parts.div_ceil(outputs).max(1);
+    let mut tasks = JoinSet::new();
+    for first in (0..parts).step_by(share) {
+        let (merged, shape) = (Arc::clone(&merged), shape.clone());
+        let mut partitioner = BatchPartitioner::new_hash_partitioner(keys.to_vec(), outputs, Time::new())?;
+        tasks.spawn(async move {
+            let mut dealt: Vec<Vec<RecordBatch>> = vec![vec![]; outputs];
+            for groups in &merged.parts[first..(first + share).min(parts)] {
+                for rows in shape.pieces(0..groups.len()) {
+                    partitioner.partition(shape.batch(groups, rows)?, |to, batch| {
+                        dealt[to].push(batch);
+                        Ok(())
+                    })?;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok::<_, DataFusionError>((first, dealt))
+        });
+    }
+    let mut all = vec![];
+    while let Some(done) = tasks.join_next().await {
+        all.push(done.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))??);
+    }
+    all.sort_by_key(|(first, _)| *first);
     let mut dealt: Vec<Vec<RecordBatch>> = vec![vec![]; outputs];
-    let mut partitioner = BatchPartitioner::new_hash_partitioner(keys.to_vec(), outputs, Time::new())?;
-    for groups in &merged.parts {
-        for rows in shape.pieces(0..groups.len()) {
-            partitioner.partition(shape.batch(groups, rows)?, |to, batch| {
-                dealt[to].push(batch);
-                Ok(())
-            })?;
+    for (_, batches) in all {
+        for (to, batches) in dealt.iter_mut().zip(batches) {
+            to.extend(batches);
         }
     }
     Ok(dealt.into_iter().map(Output::Batches).collect())

@@ -120,7 +120,7 @@ impl WholeJob {
         reservation.try_resize(held)?;
         let merged = Merged { parts, _reservation: reservation };
         match &self.hash {
-            Some(keys) if self.outputs > 1 => by_hash(&merged, keys, self.outputs, &self.shape),
+            Some(keys) if self.outputs > 1 => by_hash(merged, keys, self.outputs, &self.shape).await,
             Some(_) | None => Ok(evenly(merged, self.outputs, &self.shape)),
         }
     }

@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 /// What a [`Worker`] is made of.
 pub struct WorkerParts {
@@ -26,6 +27,9 @@ pub struct WorkerParts {
     pub metrics: StageMetrics,
     pub source: MorselStream,
 }
+
+/// After so long, and not after every morsel, a worker gives way to other tasks.
+const TURN: Duration = Duration::from_millis(1);
 
 /// The most values that a range of keys may have to be indexed by value: 64 MB of numbers.
 const MOST_DENSE: usize = 1 << 24;
@@ -58,6 +62,8 @@ pub struct Worker {
     held: Option<MorselRows>,
     pub(super) groups: Groups,
     reservation: MemoryReservation,
+    /// When it gave way last.
+    turn: Instant,
 }
 
 impl Worker {
@@ -77,6 +83,7 @@ impl Worker {
             source: Some(parts.source),
             held: None,
             reservation,
+            turn: Instant::now(),
         })
     }
 
@@ -114,9 +121,12 @@ impl Worker {
             let (now, later) = read.split(rows);
             self.held = later;
             self.run(now)?;
-            // A task that is aborted ends where it waits, so it waits after every morsel.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            if self.turn.elapsed() >= TURN {
+                // A task that is aborted ends where it waits.
+                self.turn = Instant::now();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 

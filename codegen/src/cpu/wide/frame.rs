@@ -9,7 +9,7 @@ use crate::cpu::CompileError;
 use crate::cpu::classify::Kind;
 use crate::cpu::emitter::{Emitter, FLAGS};
 use crate::cpu::schedule::{Phase, Schedule, is_free};
-use crate::ir::{CHUNK, Op, Ty};
+use crate::ir::{CHUNK, Op, Sink, Ty};
 use cranelift::prelude::*;
 use fuseline_kernels::abi::LoopContext;
 use fuseline_kernels::symbols::MachineType;
@@ -108,6 +108,11 @@ impl Emitter<'_, '_> {
 
     /// Whether the loop is one wide phase that exchanges nothing but bits with the frame.
     fn needs_no_chunks(&self) -> bool {
+        match self.lp.sink {
+            Sink::Emit(_) | Sink::Aggregate(_) => {}
+            // The end of a chunk has buffers for that many rows, and copies are dealt by their position in it.
+            Sink::Group { .. } => return false,
+        }
         let [segment] = &self.schedule.segments[..] else { return false };
         let [phase] = &segment.phases[..] else { return false };
         let reads_columns = phase.loads.iter().all(|(v, _)| {
