@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -46,7 +47,7 @@ async fn side_by_side(
         let sql = sql.split(" LIMIT ").next().unwrap_or(sql);
         let expected = async {
             let batches = stock.sql(sql).await?.collect().await?;
-            datafusion::common::Result::Ok(batches)
+            Ok::<_, DataFusionError>(batches)
         };
         let expected = match expected.await {
             Ok(batches) => Answer::of(&batches).expect("it prints"),
