@@ -22,8 +22,11 @@ async fn what_is_not_fused_says_why() {
     let context = session(&[]);
     let shown = text(&context, "EXPLAIN SELECT i + 1 FROM one WHERE n > 3").await;
     assert!(shown.contains("not fused") && shown.contains("fuseline.min_rows"), "{shown}");
+    let shown = text(&fused(), "EXPLAIN SELECT n, median(i) FROM t GROUP BY n").await;
+    assert!(shown.contains("no stage computes") && !shown.contains("*(2)"), "{shown}");
+    // The distinct values are groups, and a stage of their own.
     let shown = text(&fused(), "EXPLAIN SELECT count(DISTINCT n) FROM t").await;
-    assert!(!shown.contains("*(2)"), "{shown}");
+    assert!(shown.contains("*(2) AggregateExec"), "{shown}");
 }
 
 #[tokio::test]
