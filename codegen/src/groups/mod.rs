@@ -80,6 +80,11 @@ impl Groups {
         out
     }
 
+    /// Makes room for so many groups whose keys lie far apart.
+    pub fn reserve(&mut self, groups: usize) {
+        self.table.reserve(groups);
+    }
+
     /// Merges groups of another, settled table of the same layout, all or some; theirs are the later rows.
     pub fn merge(&mut self, later: &Groups, which: Option<&[u32]>) {
         self.table.merge(&later.table, which);

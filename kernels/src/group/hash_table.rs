@@ -279,6 +279,21 @@ impl GroupTable {
         }
     }
 
+    /// Makes room for so many groups, which will be hashed.
+    pub fn reserve(&mut self, groups: usize) {
+        self.leave_dense();
+        if groups > self.room {
+            self.leave_copies();
+            if groups > self.room {
+                self.room = groups;
+                self.records = self.records.grown(self.room * self.stride);
+            }
+        }
+        if slots_for(groups) > self.slots.len() - 1 {
+            self.index(slots_for(groups));
+        }
+    }
+
     /// Merges groups of another table, which was folded, into this one. The result for each cell is this
     /// table's state followed by the other's.
     ///
@@ -382,14 +397,21 @@ impl GroupTable {
 
     fn grow_records(&mut self) {
         if self.copies {
+            self.leave_copies();
+        } else {
+            self.room *= 2;
+            self.records = self.records.grown(self.room * self.stride);
+        }
+    }
+
+    /// Goes on without copies.
+    fn leave_copies(&mut self) {
+        if self.copies {
             self.fold();
             self.copies = false;
             // The room of all copies is now that of one.
             self.room *= RECORD_COPIES;
-        } else {
-            self.room *= 2;
         }
-        self.records = self.records.grown((self.room * self.stride).max(self.records.len()));
     }
 
     /// Makes the hash index anew.

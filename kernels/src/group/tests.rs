@@ -82,6 +82,8 @@ proptest! {
         let cut = cut.min(rows.len());
         let new = || GroupTable::new(shape(2, vec![], false), 0);
         let (mut first, mut second) = (new(), new());
+        // Also into a table that was made for more or fewer groups than come.
+        first.reserve(cut / 3);
         fill(&mut first, &rows[..cut]);
         fill(&mut second, &rows[cut..]);
         second.fold();

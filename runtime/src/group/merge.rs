@@ -50,6 +50,9 @@ pub(super) async fn merge(mut tables: Vec<Groups>, tasks: usize) -> Result<Vec<G
             let mut merged = Vec::with_capacity(share);
             for part in first..(first + share).min(parts) {
                 let mut groups = Groups::with_layout(Arc::clone(tables[0].layout()), 0);
+                // As many as the largest share has, and some that only others have.
+                let most = lists.iter().map(|l| l[part].len()).max().unwrap_or(0);
+                groups.reserve(most + most / 4);
                 for (table, list) in tables.iter().zip(lists.iter()) {
                     groups.merge(table, Some(&list[part]));
                 }
