@@ -102,7 +102,7 @@ pub(super) fn classify(lp: &Loop, id: ValueId) -> Result<Kind, CompileError> {
             | MathFn::Ln1p
             | MathFn::Expm1 => Kind::Call,
         },
-        Op::MathBin(..) | Op::DatePart { .. } | Op::DateTrunc { .. } => Kind::Call,
+        Op::MathBin(..) | Op::DatePart { .. } | Op::DateTrunc { .. } | Op::AddInterval { .. } => Kind::Call,
         Op::StrTest(_) | Op::StrLen(_) | Op::Substr => Kind::Call,
     })
 }
