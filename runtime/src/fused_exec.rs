@@ -9,7 +9,8 @@
 //! [`crate::source`]); any other child gets a `RepartitionExec` back. An aggregating stage has one
 //! partition and runs all of its child's.
 
-use crate::aggregate::{AggregateInput, AggregateJob, run_aggregate};
+use crate::aggregate::{AggregateInput, AggregateJob, aggs, run_aggregate};
+use crate::bounds::Bounds;
 use crate::emit::{EmitParts, EmitStream};
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
@@ -47,6 +48,8 @@ pub struct FusedExec {
     partitions: usize,
     limit: Limit,
     properties: Arc<PlanProperties>,
+    /// What an absorbed aggregate owed to the scan.
+    bounds: Option<Arc<Bounds>>,
     metrics: ExecutionPlanMetricsSet,
 }
 
@@ -94,6 +97,7 @@ impl FusedExec {
         };
         let input = input_of(stage, child.as_ref())?;
         let limit = stage.limit;
+        let bounds = Bounds::of(&absorbed).map(Arc::new);
         Ok(FusedExec {
             id,
             program,
@@ -103,6 +107,7 @@ impl FusedExec {
             partitions,
             limit,
             properties,
+            bounds,
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
@@ -223,6 +228,10 @@ impl FusedExec {
         metrics: StageMetrics,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        // Before the scan starts, which may look at its filter at once.
+        if let Some(bounds) = &self.bounds {
+            bounds.begin(aggs(&self.program)?)?;
+        }
         let input = match &self.input {
             Input::Range { rows } => AggregateInput::Range { rows: *rows },
             Input::Memory(table) => AggregateInput::Memory(Arc::clone(table)),
@@ -236,7 +245,15 @@ impl FusedExec {
         };
         let workers = context.session_config().target_partitions().max(1);
         let baseline = metrics.baseline.clone();
-        let job = AggregateJob { id: self.id, program: Arc::clone(&self.program), metrics, context, workers };
+        let bounds = self.bounds.clone();
+        let job = AggregateJob {
+            id: self.id,
+            program: Arc::clone(&self.program),
+            metrics,
+            context,
+            bounds,
+            workers,
+        };
         let row = async move {
             let batch = run_aggregate(Arc::new(job), input).await?;
             baseline.record_output(batch.num_rows());
@@ -404,6 +421,10 @@ impl ExecutionPlan for FusedExec {
             }
         }
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn dynamic_expressions_produced(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+        self.bounds.iter().map(|b| Arc::clone(b.filter())).collect()
     }
 
     fn with_new_children(

@@ -5,7 +5,8 @@
 //! loops morsel by morsel ([`emit`], [`aggregate`]). Everything else runs on DataFusion's operators.
 
 pub mod aggregate;
-pub mod calls;
+pub mod bounds;
+mod calls;
 pub mod cancel;
 pub mod code_cache;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod program;
 pub mod python;
 pub mod rule;
 pub mod source;
+mod split;
 pub mod udf;
 pub mod workers;
 

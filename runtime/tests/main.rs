@@ -5,4 +5,5 @@ mod answers;
 mod behaviour;
 mod explain;
 mod parquet;
+mod split;
 mod support;

@@ -2,7 +2,8 @@
 //!
 //! Equal means: same column types, same rows by `rid`, same NULLs, same values bit for bit, where all
 //! NaNs are one value. Float sums may differ by n * 2^-52 * sum|x|, averages by that over n, minima and
-//! maxima in the sign of a zero, transcendental functions at an output by their units in the last place.
+//! maxima of floats in the sign of a zero, transcendental functions at an output by their units in the last
+//! place. Sorted rows must come in the same order.
 //! Under a LIMIT the number of rows must agree, and each must be a row of the unlimited answer.
 
 use std::collections::HashMap;
@@ -185,12 +186,15 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
         return Some(format!("types {:?}, unfused {:?}", actual.types, expected.types));
     }
     let mut rules: Vec<Rule> = query.outputs.iter().map(|o| o.rule).collect();
-    if let Shape::Rows = query.shape {
-        rules.insert(0, Rule::Value(Allowance::Exact));
+    match query.shape {
+        Shape::Rows | Shape::Sorted(_) | Shape::Grouped(_) => {
+            rules.insert(0, Rule::Value(Allowance::Exact));
+        }
+        Shape::Aggregate => {}
     }
     let (expected, actual) = match query.shape {
-        Shape::Rows => (expected.by_rid(), actual.by_rid()),
-        Shape::Aggregate => (expected, actual),
+        Shape::Rows | Shape::Grouped(_) => (expected.by_rid(), actual.by_rid()),
+        Shape::Aggregate | Shape::Sorted(_) => (expected, actual),
     };
     if let Some((count, offset)) = query.limit {
         let wanted = expected.rows.len().saturating_sub(offset).min(count);
@@ -225,7 +229,8 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
     None
 }
 
-/// Compares interpreter and compiled code: bit for bit in every column, sums included.
+/// Compares interpreter and compiled code: bit for bit in every column, sums included. Sums of groups are
+/// DataFusion's own, who adds up partitions as they come.
 pub fn exact_difference(query: &Query, interpreted: Rows, compiled: Rows) -> Option<String> {
     if interpreted.rows.len() != compiled.rows.len() {
         return Some(format!(
@@ -235,8 +240,9 @@ pub fn exact_difference(query: &Query, interpreted: Rows, compiled: Rows) -> Opt
         ));
     }
     let (interpreted, compiled) = match query.shape {
+        Shape::Grouped(_) => return difference(query, interpreted, compiled),
         Shape::Rows => (interpreted.by_rid(), compiled.by_rid()),
-        Shape::Aggregate => (interpreted, compiled),
+        Shape::Aggregate | Shape::Sorted(_) => (interpreted, compiled),
     };
     for (a, b) in interpreted.rows.iter().zip(&compiled.rows) {
         if let Some(i) = (0..a.len()).find(|&i| !same(&a[i], &b[i])) {

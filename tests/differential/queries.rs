@@ -2,7 +2,8 @@
 //!
 //! Shapes: a projection with or without a filter and LIMIT; a derived table whose filter and computed
 //! column feed a second filter and projection (several loops, or one); ungrouped aggregates with a WHERE
-//! and FILTER clauses. Projections return `rid`. A float sum or average brings with it the sum of
+//! and FILTER clauses; the same grouped by a computed integer, which is then the row's `rid`; projections
+//! sorted by computed keys. Projections return `rid`. A float sum or average brings with it the sum of
 //! absolute values and the count that its error bound needs, computed by the same query.
 
 use super::expressions::{Allowance, Expression, Generator};
@@ -32,7 +33,11 @@ pub struct Output {
 #[derive(Clone, Debug)]
 pub enum Shape {
     Rows,
+    /// Rows in the order of this key, and among equals of `rid`.
+    Sorted(Expression),
     Aggregate,
+    /// By this integer.
+    Grouped(Expression),
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +69,17 @@ impl Query {
             for _ in 0..1 + generator.random.below(3) {
                 outputs.extend(aggregate(&mut generator, depth.min(3)));
             }
-            return Self { shape: Shape::Aggregate, outputs, filter, derived, limit: None };
+            let shape = if generator.random.chance(40) {
+                let argument = generator.expression(Family::Int, depth.min(2));
+                Shape::Grouped(Expression::node(
+                    Family::Int,
+                    "TRY_CAST((({0}) % 7) AS BIGINT)",
+                    vec![argument],
+                ))
+            } else {
+                Shape::Aggregate
+            };
+            return Self { shape, outputs, filter, derived, limit: None };
         }
         let outputs = (0..1 + generator.random.below(4))
             .map(|_| {
@@ -76,7 +91,13 @@ impl Query {
             let offset = if generator.random.chance(30) { generator.random.below(20) } else { 0 };
             (generator.random.below(100), offset)
         });
-        Self { shape: Shape::Rows, outputs, filter, derived, limit }
+        let shape = if limit.is_none() && generator.random.chance(20) {
+            let family = *generator.random.pick(&SORTED);
+            Shape::Sorted(generator.expression(family, depth.min(3)))
+        } else {
+            Shape::Rows
+        };
+        Self { shape, outputs, filter, derived, limit }
     }
 
     pub fn sql(&self) -> String {
@@ -90,8 +111,10 @@ impl Query {
 
     fn with_limit(&self, limit: Option<(usize, usize)>) -> String {
         let mut sql = String::from("SELECT ");
-        if matches!(self.shape, Shape::Rows) {
-            sql += "rid, ";
+        match &self.shape {
+            Shape::Rows | Shape::Sorted(_) => sql += "rid, ",
+            Shape::Grouped(key) => sql += &format!("{} AS rid, ", key.sql()),
+            Shape::Aggregate => {}
         }
         let outputs: Vec<String> =
             self.outputs.iter().enumerate().map(|(i, o)| format!("{} AS o{i}", o.expression.sql())).collect();
@@ -109,6 +132,11 @@ impl Query {
         if let Some(filter) = &self.filter {
             sql += &format!(" WHERE {}", filter.sql());
         }
+        match &self.shape {
+            Shape::Sorted(key) => sql += &format!(" ORDER BY {}, rid", key.sql()),
+            Shape::Grouped(key) => sql += &format!(" GROUP BY {}", key.sql()),
+            Shape::Rows | Shape::Aggregate => {}
+        }
         if let Some((count, offset)) = limit {
             sql += &format!(" LIMIT {count}");
             if offset > 0 {
@@ -122,8 +150,16 @@ impl Query {
     pub fn is_lazy(&self) -> bool {
         self.filter.is_some()
             || self.limit.is_some()
+            || self.key().is_some_and(Expression::is_lazy)
             || self.outputs.iter().any(|o| o.expression.is_lazy())
             || self.derived.as_ref().is_some_and(|(filter, computed)| filter.is_some() || computed.is_lazy())
+    }
+
+    fn key(&self) -> Option<&Expression> {
+        match &self.shape {
+            Shape::Sorted(key) | Shape::Grouped(key) => Some(key),
+            Shape::Rows | Shape::Aggregate => None,
+        }
     }
 
     /// Every query that is this one made simpler in one place, the boldest cuts first.
@@ -137,6 +173,21 @@ impl Query {
                 query.outputs = vec![self.outputs[i].clone()];
                 found.push(query);
             }
+        }
+        match &self.shape {
+            Shape::Sorted(key) => {
+                found.push(Self { shape: Shape::Rows, ..self.clone() });
+                found.extend(
+                    key.simpler().into_iter().map(|k| Self { shape: Shape::Sorted(k), ..self.clone() }),
+                );
+            }
+            Shape::Grouped(key) => {
+                found.push(Self { shape: Shape::Aggregate, ..self.clone() });
+                found.extend(
+                    key.simpler().into_iter().map(|k| Self { shape: Shape::Grouped(k), ..self.clone() }),
+                );
+            }
+            Shape::Rows | Shape::Aggregate => {}
         }
         if self.limit.is_some() {
             found.push(Self { limit: None, ..self.clone() });
@@ -177,6 +228,10 @@ impl Query {
     }
 }
 
+/// Families of sort keys. Not floats: the sign of a NaN is nobody's business, but decides its place.
+const SORTED: [Family; 7] =
+    [Family::Int, Family::Int, Family::Text, Family::Decimal, Family::Date, Family::Timestamp, Family::Bool];
+
 /// One aggregate, with the columns that its comparison needs.
 fn aggregate(generator: &mut Generator<'_>, depth: usize) -> Vec<Output> {
     let clause = if generator.random.chance(25) {
@@ -212,10 +267,18 @@ fn aggregate(generator: &mut Generator<'_>, depth: usize) -> Vec<Output> {
                 Family::Date,
                 Family::Timestamp,
                 Family::Text,
+                Family::Text,
+                Family::Bool,
+                Family::Time,
             ]);
-            let call = *generator.random.pick(&["min({0})", "max({0})"]);
+            let calls: &[&str] = match family {
+                Family::Bool => &["min({0})", "max({0})", "bool_and({0})", "bool_or({0})"],
+                _ => &["min({0})", "max({0})"],
+            };
+            let call = *generator.random.pick(calls);
             let argument = generator.expression(family, depth);
-            vec![Output { expression: build(family, call, Some(&argument)), rule: Rule::Extreme }]
+            let rule = if family == Family::Float { Rule::Extreme } else { exact };
+            vec![Output { expression: build(family, call, Some(&argument)), rule }]
         }
         5 | 6 => {
             let family = *generator.random.pick(&[Family::Int, Family::Int, Family::Decimal]);

@@ -1,11 +1,11 @@
-//! Ungrouped aggregates: sum, count, min, max, avg, each with an optional FILTER.
+//! Ungrouped aggregates: sum, count, min, max, avg, bool_and, bool_or, each with an optional FILTER.
 //!
 //! DataFusion plans them as one `Single` aggregate, or as `Partial` ones under an exchange into one
 //! partition and a `Final`; both become the sink of one stage, since the runtime merges the states
 //! of all its morsels itself.
 
 use super::{Plan, one_line};
-use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type};
+use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type, mistyped_case};
 use crate::finals::{FinalColumn, Finish};
 use crate::stage::FusedOperator;
 use crate::support::Reason;
@@ -16,7 +16,7 @@ use datafusion::physical_expr::expressions::{IsNotNullExpr, Literal};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use fuseline_codegen::ir::{Agg, AggFunc, Input, Ty, ValueId};
+use fuseline_codegen::ir::{Agg, AggFunc, Input, OnFail, Op, Ty, ValueId};
 use std::sync::Arc;
 
 /// The most digits a decimal may have for its average to be taken over an i128 sum: 10^10 rows fit.
@@ -69,7 +69,9 @@ impl Aggregates {
         };
         let mut functions = vec![];
         for (function, filter) in first.aggr_expr().iter().zip(first.filter_expr()) {
-            match support(function) {
+            let args = function.expressions();
+            let mistyped = args.iter().chain(filter).find_map(|e| mistyped_case(e, &first.input().schema()));
+            match mistyped.map_or_else(|| support(function), Err) {
                 Ok(known) => functions.push((known, function.clone(), filter.clone())),
                 Err(why) => return Some(Err(Reason::new(function.name(), why))),
             }
@@ -90,15 +92,15 @@ impl Aggregates {
             };
             // An argument counts, and can fail, only on the rows that pass the filter.
             let cx = match filter {
-                Some(f) => Ctx { under: Some(b.total(fuseline_codegen::ir::Op::IsTrue, &[f])?) },
+                Some(f) => Ctx { under: Some(b.total(Op::IsTrue, &[f])?) },
                 None => Ctx::default(),
             };
             let output = function.field().data_type().clone();
             let (func, arg) = match known {
                 Known::Count => (AggFunc::Count, counted(b, function, scope, cx, &mut filter)?),
                 Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, function, scope, cx)?)),
-                Known::Min => (AggFunc::Min, Some(argument(b, function, scope, cx)?)),
-                Known::Max => (AggFunc::Max, Some(argument(b, function, scope, cx)?)),
+                Known::Min => (AggFunc::Min, Some(ordered(b, function, scope, cx)?)),
+                Known::Max => (AggFunc::Max, Some(ordered(b, function, scope, cx)?)),
             };
             let ty = match (func, arg) {
                 (AggFunc::Count, _) | (_, None) => Ty::I64,
@@ -140,7 +142,6 @@ fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
     }
     let output = f.field();
     let output = output.data_type();
-    let numeric = Input::physical(output).is_some_and(|t| t.is_numeric());
     let supported = match known {
         Known::Count => *output == DataType::Int64,
         Known::Sum => matches!(
@@ -151,7 +152,7 @@ fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
                 | DataType::Decimal128(..)
                 | DataType::Duration(_)
         ),
-        Known::Min | Known::Max => numeric,
+        Known::Min | Known::Max => Input::physical(output).is_some(),
         Known::Avg => match output {
             DataType::Float64 => true,
             // The output has 4 digits more than the argument, up to 38.
@@ -170,6 +171,9 @@ fn known(f: &AggregateUDF) -> Option<Known> {
         "sum" if own(agg::sum::sum_udaf()) => Some(Known::Sum),
         "min" if own(agg::min_max::min_udaf()) => Some(Known::Min),
         "max" if own(agg::min_max::max_udaf()) => Some(Known::Max),
+        // Of booleans, false is the lesser.
+        "bool_and" if own(agg::bool_and_or::bool_and_udaf()) => Some(Known::Min),
+        "bool_or" if own(agg::bool_and_or::bool_or_udaf()) => Some(Known::Max),
         "avg" if own(agg::average::avg_udaf()) => Some(Known::Avg),
         _ => None,
     }
@@ -183,6 +187,17 @@ fn argument(
 ) -> Result<ValueId, String> {
     let [arg] = f.expressions().try_into().map_err(|_| "it takes one argument")?;
     b.value(&arg, scope, cx)
+}
+
+/// What a minimum or maximum is of: booleans become small integers, which have the same order.
+fn ordered(
+    b: &mut StageBuilder,
+    f: &AggregateFunctionExpr,
+    scope: &Scope,
+    cx: Ctx,
+) -> Result<ValueId, String> {
+    let v = argument(b, f, scope, cx)?;
+    if b.ir.ty(v) == Ty::Bool { b.total(Op::Cast(Ty::U8, OnFail::Err), &[v]) } else { Ok(v) }
 }
 
 /// What count counts: rows where every argument is valid. An argument whose type no loop holds is
@@ -208,7 +223,7 @@ fn counted(
         let valid = b.value_as(&test, Ty::Bool, scope, cx)?;
         *filter = Some(match *filter {
             None => valid,
-            Some(f) => b.total(fuseline_codegen::ir::Op::And, &[f, valid])?,
+            Some(f) => b.total(Op::And, &[f, valid])?,
         });
     }
     Ok(None)

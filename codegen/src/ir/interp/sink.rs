@@ -112,11 +112,12 @@ impl Accumulator {
         self.state.count += 1;
         let value = match (agg.func, arg) {
             (AggFunc::Count, _) => AggValue::Int(1),
-            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, Some(arg)) => number(arg, j),
+            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, Some(arg)) => value(arg, j),
             (AggFunc::Sum | AggFunc::Min | AggFunc::Max, None) => AggValue::Int(0),
         };
         let first = self.state.count == 1;
-        self.state.value = match (agg.func, self.state.value, value) {
+        let so_far = std::mem::replace(&mut self.state.value, AggValue::Int(0));
+        self.state.value = match (agg.func, so_far, value) {
             (AggFunc::Sum, so_far, AggValue::Float(v)) => {
                 if let Some(sums) = &mut self.sums {
                     sums[j % GROUP] = Float::add(sums[j % GROUP], v);
@@ -135,6 +136,8 @@ impl Accumulator {
             (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
                 AggValue::Float(if b.total_cmp(&a).is_gt() { b } else { a })
             }
+            (AggFunc::Min, AggValue::Text(a), AggValue::Text(b)) => AggValue::Text(a.min(b)),
+            (AggFunc::Max, AggValue::Text(a), AggValue::Text(b)) => AggValue::Text(a.max(b)),
             (_, so_far, _) => so_far,
         };
     }
@@ -142,13 +145,13 @@ impl Accumulator {
     fn state(&self) -> AggState {
         match &self.sums {
             Some(sums) => AggState { count: self.state.count, value: AggValue::Float(combine_f64(sums)) },
-            None => self.state,
+            None => self.state.clone(),
         }
     }
 }
 
-/// Row `j` of a numeric column.
-fn number(column: &Column<'_>, j: usize) -> AggValue {
+/// Row `j` of a column.
+fn value(column: &Column<'_>, j: usize) -> AggValue {
     match &column.data {
         Data::I8(v) => AggValue::Int(i128::from(v[j])),
         Data::I16(v) => AggValue::Int(i128::from(v[j])),
@@ -162,7 +165,6 @@ fn number(column: &Column<'_>, j: usize) -> AggValue {
         Data::F32(v) => AggValue::Float(f64::from(v[j])),
         Data::F64(v) => AggValue::Float(v[j]),
         Data::Bool(v) => AggValue::Int(i128::from(v[j])),
-        // The verifier admits no aggregate of strings.
-        Data::Str(_) => AggValue::Int(0),
+        Data::Str(v) => AggValue::Text(v[j].to_string()),
     }
 }
