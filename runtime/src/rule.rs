@@ -11,6 +11,7 @@ use crate::program::Program;
 use crate::source::MemoryTable;
 use crate::udf::entries::{calls_udf, stage_calls_udf};
 use crate::udf::lazy::{lazy_operator, lazy_plan};
+use crate::udf::share::share_calls;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -97,6 +98,7 @@ impl Rewrite {
             Some(Support::Unsupported(reason)) => Some(reason),
             None => None,
         };
+        let plan = share_calls(plan)?;
         let is_final = is_final && hands_on(plan.as_ref());
         let children: Vec<Arc<dyn ExecutionPlan>> =
             plan.children().into_iter().cloned().map(|c| self.node(c, is_final)).collect::<Result<_>>()?;
