@@ -13,6 +13,7 @@ use crate::source::MemoryTable;
 use crate::split::Split;
 use crate::udf::entries::{calls_udf, stage_calls_udf};
 use crate::udf::lazy::{lazy_operator, lazy_plan};
+use crate::udf::share::share_calls;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -125,6 +126,7 @@ impl Rewrite {
             Ok(split) => return Ok(split),
             Err(why) => why.or(reason),
         };
+        let plan = share_calls(plan)?;
         let above = above.below(plan.as_ref());
         let children: Vec<Arc<dyn ExecutionPlan>> =
             plan.children().into_iter().cloned().map(|c| self.node(c, above)).collect::<Result<_>>()?;
