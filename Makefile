@@ -1,6 +1,7 @@
 # make demo         builds fuseline and runs it on real data (336,776 flights); nothing to set up
-# make test         everything: formatting, Rust tests, the wheel on the oldest and newest Python
+# make test         everything: formatting, lints, Rust tests, the wheel on the oldest and newest Python
 # make bench-peers  the comparison with DuckDB, Polars and DataFusion
+# make bench-python what Python functions cost, against bare NumPy, plain loops and DuckDB
 # make wheel        the Python wheel, into $(BUILD)/wheels
 #
 # All of them share one profile (release), one target folder and one set of features, because a cold
@@ -16,13 +17,16 @@ export FUSELINE_SUITES ?= $(CURDIR)/../shared/suites
 # Virtual environments, wheels and the demo's data: what is not cargo's.
 BUILD := $(CARGO_TARGET_DIR)/fuseline-build
 MATURIN := maturin>=1.9,<2
+# A later one may find fault with what this one formats.
+RUFF := ruff>=0.17,<0.18
 # What the Python tests run with; pyarrow's later versions need a later NumPy.
 OLDEST := numpy==1.24.* pandas==2.0.* pyarrow==15.*
 NEWEST := numpy pandas polars
 # Later versions of a peer may change what is measured.
-PEERS := duckdb polars datafusion pyarrow numpy
+PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle
+PYTHON_FOLDERS := python benches demo runtime
 
-.PHONY: demo test test-fmt test-rust test-python wheel bench-peers
+.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-python
 
 # The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
 demo: $(BUILD)/demo/flights.csv wheel
@@ -45,8 +49,15 @@ test:
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; \
 	echo "all tests passed"
 
-test-fmt:
+test-fmt: $(BUILD)/ruff/bin/ruff
 	cargo fmt --all --check
+	$(BUILD)/ruff/bin/ruff check -q --no-cache $(PYTHON_FOLDERS)
+	$(BUILD)/ruff/bin/ruff format -q --no-cache --check $(PYTHON_FOLDERS)
+
+$(BUILD)/ruff/bin/ruff:
+	mkdir -p $(BUILD)
+	python=$$(tools/pythons | tail -n 1); $$python -m venv $(BUILD)/ruff
+	$(BUILD)/ruff/bin/pip install -q --disable-pip-version-check '$(RUFF)'
 
 # The extension module is a library for Python and cannot link into a Rust test.
 test-rust:
@@ -81,10 +92,13 @@ $(BUILD)/maturin/bin/maturin:
 	python=$$(tools/pythons | tail -n 1); $$python -m venv $(BUILD)/maturin
 	$(BUILD)/maturin/bin/pip install -q --disable-pip-version-check '$(MATURIN)'
 
-bench-peers: wheel
+bench-peers: BENCH := peers.py
+bench-python: BENCH := python_boundary.py
+
+bench-peers bench-python: wheel
 	python=$$(tools/pythons | tail -n 1); \
 	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
 	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)
 	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
 	    $(BUILD)/wheels/*.whl
-	$(BUILD)/peers/bin/python -P benches/peers.py $(ARGS)
+	$(BUILD)/peers/bin/python -P benches/$(BENCH) $(ARGS)

@@ -25,7 +25,6 @@ import statistics
 import sys
 import time
 
-
 # Each query is a function of the repeat; the constant that varies leaves the share of rows that pass
 # as it is.
 QUERIES = {
@@ -273,9 +272,7 @@ def main():
             results.append(report(name, medians, RANGE_ROWS))
     else:
         table = make_table(options.rows)
-        engines = [
-            kind(table, options.threads) for kind in (Fuseline, DuckDB, Polars, DataFusion)
-        ]
+        engines = [kind(table, options.threads) for kind in (Fuseline, DuckDB, Polars, DataFusion)]
         print(f"{options.rows} rows, {options.threads} threads, ns per row", flush=True)
         for name, query in QUERIES.items():
             if options.only and options.only not in name:

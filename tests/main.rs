@@ -13,6 +13,7 @@ mod sqlite_slt;
 mod suites;
 mod tpch;
 mod udf;
+mod udf_operators;
 
 /// As in the command and the Python package. It matters for damaged files too: where a length in one says
 /// gigabytes, the C library's zeroed memory is touched page by page before anything is read into it.

@@ -144,7 +144,7 @@ async fn a_replaced_parquet_file_is_seen() {
     for n in [3, 4, 4, 1000] {
         run(&session, &format!("COPY (SELECT value AS a FROM range(0, {n})) TO '{file}'")).await;
         let wanted = format!("{},{}", n - 1, (n - 1) * n / 2);
-        assert_eq!(rows(&session, &sql).await, [wanted.clone()]);
+        assert_eq!(rows(&session, &sql).await, std::slice::from_ref(&wanted));
         assert_eq!(rows(&session, &sql).await, [wanted]);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 type Body = Box<dyn Fn(&Batch<'_>) -> Result<ArrayRef, CallError> + Send + Sync>;
 
 /// A function that remembers the values of its first argument.
-struct Probe {
+pub(crate) struct Probe {
     seen: Mutex<Vec<Option<i64>>>,
     batches: AtomicUsize,
     body: Body,
@@ -31,12 +31,14 @@ impl BatchFunction for Probe {
 }
 
 impl Probe {
-    fn new(body: impl Fn(&Batch<'_>) -> Result<ArrayRef, CallError> + Send + Sync + 'static) -> Arc<Probe> {
+    pub(crate) fn new(
+        body: impl Fn(&Batch<'_>) -> Result<ArrayRef, CallError> + Send + Sync + 'static,
+    ) -> Arc<Probe> {
         Arc::new(Probe { seen: Mutex::default(), batches: AtomicUsize::new(0), body: Box::new(body) })
     }
 
     /// What was seen since the last time, in ascending order.
-    fn seen(&self) -> Vec<Option<i64>> {
+    pub(crate) fn seen(&self) -> Vec<Option<i64>> {
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
         seen.sort();
         seen
@@ -55,7 +57,7 @@ fn times_ten(batch: &Batch<'_>) -> Result<ArrayRef, CallError> {
     Ok(Arc::new(x.iter().map(|v| v.map(|v| v * 10)).collect::<Int64Array>()))
 }
 
-fn spec(name: &str, options: &[(&str, &str)]) -> FunctionSpec {
+pub(crate) fn spec(name: &str, options: &[(&str, &str)]) -> FunctionSpec {
     let mut all = FunctionOptions::default();
     for (option, value) in options {
         all.set(option, value).unwrap();
@@ -63,7 +65,7 @@ fn spec(name: &str, options: &[(&str, &str)]) -> FunctionSpec {
     all.build(name, vec![Param::new("x", DataType::Int64)], DataType::Int64).unwrap()
 }
 
-fn session(fusion: &str) -> Session {
+pub(crate) fn session(fusion: &str) -> Session {
     let session = Session::builder().threads(2).set("fuseline.fusion", fusion).build().unwrap();
     let schema = Arc::new(Schema::new(vec![
         Field::new("x", DataType::Int64, true),
@@ -76,12 +78,12 @@ fn session(fusion: &str) -> Session {
     session
 }
 
-async fn column(session: &Session, sql: &str) -> Vec<Option<i64>> {
+pub(crate) async fn column(session: &Session, sql: &str) -> Vec<Option<i64>> {
     let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
     batches.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>()).collect()
 }
 
-async fn text(session: &Session, sql: &str) -> String {
+pub(crate) async fn text(session: &Session, sql: &str) -> String {
     let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
     fuseline::arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
 }

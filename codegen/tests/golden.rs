@@ -201,9 +201,10 @@ fn shown_outcome(outcome: &Outcome) -> String {
         text += &format!("selection {}\n", shown(selection));
     }
     for state in &output.aggs {
-        text += &match state.value {
+        text += &match &state.value {
             AggValue::Int(v) => format!("{} / {v}\n", state.count),
-            AggValue::Float(v) => format!("{} / {}\n", state.count, Lit::F64(v)),
+            AggValue::Float(v) => format!("{} / {}\n", state.count, Lit::F64(*v)),
+            AggValue::Text(v) => format!("{} / {v:?}\n", state.count),
         };
     }
     if output.columns.is_empty() {

@@ -105,7 +105,8 @@ pub struct OutputRef {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct AggSlot {
-    /// Eight running sums, four vectors of two lanes, or one value: as the loop laid them out.
+    /// Eight running sums, four vectors of two lanes, or one value: as the loop laid them out. For text
+    /// the first is the address of the caller's [`crate::strings::extreme::Extreme`].
     pub lanes: [u64; 8],
     /// Rows that counted.
     pub count: u64,

@@ -141,6 +141,7 @@ fn kernels() -> Vec<Symbol> {
             rt_rowid_sel, rt_compose_sel,
         }
         datetime { rt_date_part, rt_date_part_day, rt_date_trunc, rt_date_trunc_day }
+        datetime::interval { rt_add_interval, rt_add_interval_day }
         decimal {
             rt_dec_add, rt_dec_sub, rt_dec_mul, rt_dec_div, rt_dec_rem, rt_dec_rescale,
             rt_dec_fits, rt_dec_from_i64, rt_dec_from_u64, rt_dec_to_i64, rt_dec_to_u64,
@@ -160,6 +161,7 @@ fn kernels() -> Vec<Symbol> {
         strings::set { rt_str_in_set }
         strings::search { rt_str_starts_with, rt_str_ends_with, rt_str_contains }
         strings::like { rt_str_like }
+        strings::extreme { rt_str_min, rt_str_max }
         strings::length {
             rt_str_char_length_i32, rt_str_char_length_i64, rt_str_octet_length_i32,
             rt_str_octet_length_i64, rt_str_bit_length_i32, rt_str_bit_length_i64,

@@ -37,14 +37,14 @@ impl FinalColumn {
         match self.how {
             Finish::Count => Ok(ScalarValue::Int64(Some(state.count as i64))),
             _ if state.count == 0 => ScalarValue::try_from(&self.data_type),
-            Finish::Value => scalar(&self.data_type, state.value),
-            Finish::AvgFloat => match state.value {
+            Finish::Value => scalar(&self.data_type, &state.value),
+            Finish::AvgFloat => match &state.value {
                 AggValue::Float(sum) => Ok(ScalarValue::Float64(Some(sum / state.count as f64))),
-                AggValue::Int(_) => internal_err!("a float average over an integer sum"),
+                AggValue::Int(_) | AggValue::Text(_) => internal_err!("a float average over another sum"),
             },
-            Finish::AvgDecimal { sum_scale, wide } => match (state.value, &self.data_type) {
+            Finish::AvgDecimal { sum_scale, wide } => match (&state.value, &self.data_type) {
                 (AggValue::Int(sum), DataType::Decimal128(p, s)) => {
-                    let avg = decimal_avg(sum, state.count, sum_scale, *p, *s, wide)?;
+                    let avg = decimal_avg(*sum, state.count, sum_scale, *p, *s, wide)?;
                     Ok(ScalarValue::Decimal128(Some(avg), *p, *s))
                 }
                 _ => internal_err!("a decimal average of type {}", self.data_type),
@@ -79,18 +79,27 @@ pub(crate) fn decimal_avg(
 }
 
 /// A physical value as a scalar of an Arrow type.
-pub fn scalar(data_type: &DataType, value: AggValue) -> Result<ScalarValue> {
+pub fn scalar(data_type: &DataType, value: &AggValue) -> Result<ScalarValue> {
     use ScalarValue as S;
     let mismatch = || internal_err!("a value {value:?} of type {data_type}");
     let int = match value {
         AggValue::Float(v) => {
             return match data_type {
-                DataType::Float64 => Ok(S::Float64(Some(v))),
-                DataType::Float32 => Ok(S::Float32(Some(v as f32))),
+                DataType::Float64 => Ok(S::Float64(Some(*v))),
+                DataType::Float32 => Ok(S::Float32(Some(*v as f32))),
                 _ => mismatch(),
             };
         }
-        AggValue::Int(v) => v,
+        AggValue::Text(v) => {
+            return match data_type {
+                DataType::Utf8 => Ok(S::Utf8(Some(v.clone()))),
+                DataType::LargeUtf8 => Ok(S::LargeUtf8(Some(v.clone()))),
+                DataType::Utf8View => Ok(S::Utf8View(Some(v.clone()))),
+                DataType::Dictionary(key, of) => Ok(S::Dictionary(key.clone(), Box::new(scalar(of, value)?))),
+                _ => mismatch(),
+            };
+        }
+        AggValue::Int(v) => *v,
     };
     let v64 = int as i64;
     Ok(match data_type {

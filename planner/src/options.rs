@@ -17,6 +17,9 @@ pub enum FusionMode {
     Require,
 }
 
+/// Whether an expression enters user code.
+pub type IsBoundary = fn(&Arc<dyn PhysicalExpr>) -> bool;
+
 /// What `plan_stage` needs to know besides the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlanOptions {
@@ -29,5 +32,5 @@ pub struct PlanOptions {
     pub output_is_final: bool,
     /// Whether a call's expression enters user code, for which a stage pays also where nothing else
     /// is computed.
-    pub is_boundary: Option<fn(&Arc<dyn PhysicalExpr>) -> bool>,
+    pub is_boundary: Option<IsBoundary>,
 }

@@ -103,6 +103,7 @@ fn passes_on(op: &Op, i: usize, ty: Ty) -> bool {
         | Op::DecDiv { .. }
         | Op::DatePart { .. }
         | Op::DateTrunc { .. }
+        | Op::AddInterval { .. }
         | Op::StrTest(_)
         | Op::StrLen(_)
         | Op::Substr => false,

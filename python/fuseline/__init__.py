@@ -9,8 +9,8 @@
 Neither pyarrow nor NumPy is imported before a result or a table needs it.
 """
 
+from fuseline import _fuseline, _udf
 from fuseline._fuseline import (
-    VERSION as __version__,
     Connection,
     Error,
     ExecutionError,
@@ -22,7 +22,6 @@ from fuseline._fuseline import (
     SqlError,
     UdfError,
 )
-from fuseline import _udf
 from fuseline._udf import udf
 
 __all__ = [
@@ -40,6 +39,7 @@ __all__ = [
     "udf",
 ]
 
+__version__ = _fuseline.VERSION
 
 # Connection is the engine's class; what concerns functions in Python is written in Python.
 Connection.udf = _udf.connection_udf

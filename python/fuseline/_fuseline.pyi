@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     import numpy
@@ -73,7 +73,7 @@ class Connection:
     ) -> Connection: ...
     def remove_function(self, name: str) -> Connection: ...
     def close(self) -> None: ...
-    def __enter__(self) -> Connection: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self,
         kind: type[BaseException] | None,

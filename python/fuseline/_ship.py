@@ -1,8 +1,32 @@
 """Python functions on their way to worker processes."""
 
+import collections
+import io
 import os
 import pickle
 import sys
+import types
+
+
+def _dumps(cloudpickle, function):
+    """As cloudpickle.dumps; code keeps the name of its file, which later versions drop, because a
+    traceback shows the lines of it."""
+    table = cloudpickle.Pickler.dispatch_table
+
+    def reduced(code):
+        make, arguments = table[types.CodeType](code)
+        named = [code.co_filename if a == "<dynamic-code>" else a for a in arguments]
+        return make, tuple(named)
+
+    changed = collections.ChainMap({types.CodeType: reduced}, table)
+
+    class Pickler(cloudpickle.Pickler):
+        # Looked up on the class only.
+        dispatch_table = changed
+
+    file = io.BytesIO()
+    Pickler(file).dump(function)
+    return file.getvalue()
 
 
 def ship(function, name):
@@ -16,7 +40,7 @@ def ship(function, name):
         cloudpickle = None
     try:
         if cloudpickle is not None:
-            data = cloudpickle.dumps(function)
+            data = _dumps(cloudpickle, function)
         else:
             data = pickle.dumps(function)
     except Exception as error:

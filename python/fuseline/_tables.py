@@ -41,9 +41,7 @@ def _of_dict(data):
         if rows is None:
             rows, first = length, name
         elif rows != length:
-            raise ValueError(
-                f"columns have different lengths: '{first}' {rows}, '{name}' {length}"
-            )
+            raise ValueError(f"columns have different lengths: '{first}' {rows}, '{name}' {length}")
         named.append((name, column))
     return rows or 0, named
 
@@ -83,9 +81,7 @@ def _one_column(values):
 
 def _of_array(name, values):
     """A NumPy array: itself, or converted if Arrow has no such type."""
-    masked = "numpy.ma" in sys.modules and isinstance(
-        values, sys.modules["numpy.ma"].MaskedArray
-    )
+    masked = "numpy.ma" in sys.modules and isinstance(values, sys.modules["numpy.ma"].MaskedArray)
     if not masked and values.dtype.isnative and values.dtype.kind in "biufmM":
         units = {"m": ("s", "ms", "us", "ns"), "M": ("D", "s", "ms", "us", "ns")}
         wanted = units.get(values.dtype.kind)

@@ -1,5 +1,6 @@
 """Python functions in SQL: what SQL must know about a function, found in its signature."""
 
+import contextlib
 import datetime
 import decimal
 import functools
@@ -111,10 +112,8 @@ def _annotations(function):
     found = {}
     for name, value in getattr(function, "__annotations__", {}).items():
         if isinstance(value, str):
-            try:
+            with contextlib.suppress(Exception):
                 value = eval(value, getattr(function, "__globals__", {}))
-            except Exception:
-                pass
         found[name] = value
     return found
 
@@ -164,7 +163,7 @@ class Function:
         if inspect.isclass(called):
             called = called.__call__
         elif not inspect.isroutine(called) and not hasattr(called, "__code__"):
-            called = getattr(type(called), "__call__", called)
+            called = type(called).__call__
         annotations = _annotations(inspect.unwrap(called))
         try:
             signature = list(inspect.signature(called).parameters.values())

@@ -258,7 +258,7 @@ def _times(column):
         return [EPOCH + delta(0, 0, n) for n in micros]
     import fuseline_rows as rows
 
-    start, place = EPOCH.replace(tzinfo=datetime.timezone.utc), rows.zone(zone)
+    start, place = EPOCH.replace(tzinfo=datetime.UTC), rows.zone(zone)
     return [(start + delta(0, 0, n)).astimezone(place) for n in micros]
 
 
@@ -614,5 +614,3 @@ def _buffers_of(code):
     if code == "+s" or code.startswith("+w:"):
         return 1
     return 2
-
-

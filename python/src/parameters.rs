@@ -79,7 +79,7 @@ fn scalar(value: &Bound<'_, PyAny>) -> PyResult<ScalarValue> {
         if value.hasattr(method)? {
             let plain = value.call_method0(method)?;
             // NumPy gives longdouble back as itself.
-            if !plain.get_type().is(&value.get_type()) {
+            if !plain.get_type().is(value.get_type()) {
                 return scalar(&plain);
             }
         }

@@ -363,7 +363,9 @@ impl Result {
 
 /// Batches that are there already, as a stream.
 fn ready(schema: SchemaRef, batches: &[RecordBatch]) -> SendableRecordBatchStream {
-    let batches = futures::stream::iter(batches.to_vec().into_iter().map(Ok));
+    // Owned: the stream outlives the borrow.
+    let batches: Vec<RecordBatch> = batches.to_vec();
+    let batches = futures::stream::iter(batches.into_iter().map(Ok));
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }
 

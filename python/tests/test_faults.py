@@ -15,9 +15,7 @@ import pytest
 
 import fuseline
 
-
 LONG = "SELECT sum(sin(value) * cos(value)) FROM range(0, 1000000000000)"
-
 
 
 def press_ctrl_c(work):
@@ -123,9 +121,9 @@ def test_threads_share_a_connection(con):
 
 
 def test_memory_limit():
-    with fuseline.connect(threads=2, memory_limit=1_000_000) as con:
-        with pytest.raises(fuseline.ResourceError, match="(?i)memory"):
-            con.sql("SELECT count(DISTINCT value) FROM range(0, 5000000)").fetchall()
+    too_much = pytest.raises(fuseline.ResourceError, match="(?i)memory")
+    with fuseline.connect(threads=2, memory_limit=1_000_000) as con, too_much:
+        con.sql("SELECT count(DISTINCT value) FROM range(0, 5000000)").fetchall()
 
 
 def test_a_panic_is_an_ordinary_exception(con):

@@ -84,8 +84,6 @@ def test_a_producer_that_fails_is_an_error(con):
         con.register("t", reader)
 
 
-
-
 def address(array):
     return array.__array_interface__["data"][0]
 

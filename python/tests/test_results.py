@@ -55,7 +55,7 @@ def test_copy_runs_once(con, tmp_path):
 
 
 def test_fetchall_makes_python_values(con):
-    utc = datetime.timezone.utc
+    utc = datetime.UTC
     moment = datetime.datetime(2024, 2, 29, 12, 30, 15, 123456)
     values = {
         "b": (pa.bool_(), True),
@@ -87,7 +87,7 @@ def test_fetchall_makes_python_values(con):
 
 def test_fetchall_in_a_time_zone(con):
     zone = pa.timestamp("us", "Europe/Berlin")
-    summer = datetime.datetime(2024, 7, 1, tzinfo=datetime.timezone.utc)
+    summer = datetime.datetime(2024, 7, 1, tzinfo=datetime.UTC)
     con.register("t", pa.table({"t": pa.array([summer], zone)}))
     (value,) = con.sql("SELECT t FROM t").fetchall()[0]
     assert value == summer
@@ -390,7 +390,7 @@ def test_profile_is_of_one_run(con):
 
 
 def test_write_parquet(con, tmp_path):
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     path = tmp_path / "it's.parquet"
     result = con.sql("SELECT value AS v, 'x' AS s FROM range(0, $n); -- all of them", n=1000)

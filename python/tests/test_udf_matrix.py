@@ -17,7 +17,7 @@ np = pytest.importorskip("numpy")
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pandas")
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 
 # Type: pyarrow's, values of which the third is the one that raises.
 TYPES = {

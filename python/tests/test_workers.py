@@ -38,7 +38,7 @@ def outcome(con, sql):
 
 # ---- The same as in-process ----------------------------------------------------------------------
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 D = decimal.Decimal
 DAY = datetime.date
 TIME = datetime.datetime
@@ -156,9 +156,9 @@ def test_what_a_function_may_not_return(con, isolation):
         for function in functions:
             said = []
             for where in ("in_process", isolation):
-                con.udf(
-                    name="f", params=["DOUBLE"], returns="DOUBLE", kind=kind, isolation=where
-                )(function)
+                con.udf(name="f", params=["DOUBLE"], returns="DOUBLE", kind=kind, isolation=where)(
+                    function
+                )
                 error = outcome(con, "SELECT f(x) FROM t")
                 assert isinstance(error, fuseline.UdfError)
                 assert "'f'" in str(error)
@@ -591,68 +591,3 @@ def test_what_functions_print_is_shown_before_the_query_ends():
     """)
     out, err = program.communicate(timeout=60)
     assert out.splitlines() == ["said 3", "after"], (out, err)
-
-
-# ---- Speed ---------------------------------------------------------------------------------------
-
-
-def skip_if_busy():
-    """Speed means nothing where others take the processors."""
-    if os.getloadavg()[0] > 1.5 * len(os.sched_getaffinity(0)):
-        pytest.skip("the machine is busy with other work")
-
-
-def best(run, times):
-    """Seconds of the quickest of several runs."""
-    seconds = []
-    for _ in range(times):
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
-def test_shared_memory_moves_data_at_a_fraction_of_the_sockets_cost():
-    skip_if_busy()
-    with fuseline.connect(threads=2) as con:
-        con.register("t", pa.table({"x": np.arange(1_000_000.0)}))
-        for name, isolation in (("shared", "process"), ("sent", "socket")):
-            con.udf(
-                name=name, params=["DOUBLE"], returns="DOUBLE", kind="numpy", isolation=isolation
-            )(lambda x: x)
-        queries = {what: f"SELECT {what} AS y FROM t" for what in ("x", "shared(x)", "sent(x)")}
-        for sql in queries.values():
-            con.sql(sql).to_arrow()
-        plain, shared, sent = (best(lambda: con.sql(q).to_arrow(), 15) for q in queries.values())
-        print(f"x {plain * 1e3:.2f} ms, shared {shared * 1e3:.2f} ms, socket {sent * 1e3:.2f} ms")
-        # The least that other systems need for it.
-        assert sent < 0.077
-        assert shared - plain <= 0.15 * (sent - plain)
-
-
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_python_runs_on_as_many_cores_as_there_are_threads():
-    skip_if_busy()
-    import concurrent.futures
-
-    def busy(i: int) -> int:
-        total = 0
-        for k in range(400):
-            total += (i * k) % 7
-        return total
-
-    with fuseline.connect(threads=2) as con:
-        con.register("t", pa.table({"i": range(16_384)}))
-        con.udf(busy, name="here")
-        con.udf(busy, name="there", isolation="process")
-
-        def two(name):
-            with concurrent.futures.ThreadPoolExecutor(2) as threads:
-                sql = f"SELECT sum({name}(i)) FROM t"
-                runs = [threads.submit(lambda: con.sql(sql).fetchall()) for _ in range(2)]
-                return [run.result() for run in runs]
-
-        assert two("there") == two("here")
-        here, there = best(lambda: two("here"), 3), best(lambda: two("there"), 3)
-        print(f"in-process {here * 1e3:.0f} ms, workers {there * 1e3:.0f} ms: {there / here:.2f}")
-        assert there <= 0.6 * here

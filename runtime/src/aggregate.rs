@@ -5,6 +5,7 @@
 //! order of the rows, so a float sum has the same bits at every run. Workers belong to a `JoinSet`:
 //! dropping the stream aborts them, at the latest after the morsel at hand.
 
+use crate::bounds::Bounds;
 use crate::errors::from_panic;
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
@@ -42,6 +43,8 @@ pub struct AggregateJob {
     /// Shared by all workers; the times add up over them.
     pub metrics: StageMetrics,
     pub context: Arc<TaskContext>,
+    /// What the scan below wants to know meanwhile.
+    pub bounds: Option<Arc<Bounds>>,
     /// At most this many workers for ranges and tables in memory.
     pub workers: usize,
 }
@@ -72,6 +75,9 @@ pub async fn run_aggregate(job: Arc<AggregateJob>, input: AggregateInput) -> Res
         }
         AggregateInput::Children(streams) => run_streams(&job, streams).await?,
     };
+    if let Some(bounds) = &job.bounds {
+        bounds.complete();
+    }
     let _timer = job.metrics.baseline.elapsed_compute().timer();
     finish(&job.program, &states)
 }
@@ -177,7 +183,14 @@ fn run_morsel(job: &AggregateJob, memory: &StageMemory, rows: MorselRows) -> Res
     memory.reserve_whole(count)?;
     let run = AssertUnwindSafe(|| job.program.run(rows.batch, rows.row_base, &job.metrics));
     match catch_unwind(run) {
-        Ok(Ok(MorselOutput::Aggregate(states))) => Ok(states),
+        Ok(Ok(MorselOutput::Aggregate(states))) => {
+            if let (Some(bounds), StageSink::Aggregate { finals, .. }) =
+                (&job.bounds, &job.program.stage().sink)
+            {
+                bounds.observe(&states, aggs(&job.program)?, finals)?;
+            }
+            Ok(states)
+        }
         Ok(Ok(MorselOutput::Batch(_) | MorselOutput::Grouped)) => {
             internal_err!("an aggregating stage emitted rows")
         }
@@ -207,7 +220,8 @@ impl Drop for StopOnDrop {
     }
 }
 
-fn aggs(program: &Program) -> Result<&[Agg]> {
+/// The aggregates of the last loop.
+pub fn aggs(program: &Program) -> Result<&[Agg]> {
     match program.stage().segments.last().map(|s| &s.loop_.sink) {
         Some(Sink::Aggregate(aggs)) => Ok(aggs),
         Some(Sink::Emit(_) | Sink::Group { .. }) | None => {

@@ -13,10 +13,15 @@ pub fn from_eval(error: EvalError) -> DataFusionError {
         EvalError::DivideByZero { .. } => arrow(ArrowError::DivideByZero),
         EvalError::Overflow { message, .. } => arrow(ArrowError::ArithmeticOverflow(message)),
         EvalError::Cast { message, .. } => arrow(ArrowError::CastError(message)),
-        EvalError::Function { message, .. } => match message.strip_prefix("Invalid argument error: ") {
-            Some(rest) => arrow(ArrowError::InvalidArgumentError(rest.to_owned())),
-            None => DataFusionError::Execution(message),
-        },
+        EvalError::Function { message, .. } => {
+            if let Some(rest) = message.strip_prefix("Invalid argument error: ") {
+                arrow(ArrowError::InvalidArgumentError(rest.to_owned()))
+            } else if let Some(rest) = message.strip_prefix("Compute error: ") {
+                arrow(ArrowError::ComputeError(rest.to_owned()))
+            } else {
+                DataFusionError::Execution(message)
+            }
+        }
         EvalError::Binding(message) => DataFusionError::Internal(format!("fused stage: {message}")),
     }
 }
@@ -41,6 +46,8 @@ mod tests {
         assert_eq!(text(EvalError::DivideByZero { row: 3 }), "Arrow error: Divide by zero error");
         let overflow = EvalError::Overflow { row: 0, message: "Overflow happened on: 1 + 2".into() };
         assert_eq!(text(overflow), "Arrow error: Arithmetic overflow: Overflow happened on: 1 + 2");
+        let far = EvalError::Function { row: 0, message: "Compute error: Timestamp out of range".into() };
+        assert_eq!(text(far), "Arrow error: Compute error: Timestamp out of range");
         let cast = EvalError::Cast { row: 0, message: "Can't cast value 300 to type Int8".into() };
         assert_eq!(text(cast), "Arrow error: Cast error: Can't cast value 300 to type Int8");
     }

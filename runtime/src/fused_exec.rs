@@ -10,7 +10,8 @@
 //! partition and runs all of its child's. A grouping one has those of the aggregate on top; see
 //! [`crate::group`].
 
-use crate::aggregate::{AggregateInput, AggregateJob, run_aggregate};
+use crate::aggregate::{AggregateInput, AggregateJob, aggs, run_aggregate};
+use crate::bounds::Bounds;
 use crate::emit::{EmitParts, EmitStream};
 use crate::group::{Grouping, PartitionStream, Worker, WorkerParts, output_stream};
 use crate::memory::StageMemory;
@@ -51,6 +52,8 @@ pub struct FusedExec {
     /// Of a stage that groups. Copies of the operator that may run on their own have their own.
     grouping: Option<Arc<Grouping>>,
     properties: Arc<PlanProperties>,
+    /// What an absorbed aggregate owed to the scan.
+    bounds: Option<Arc<Bounds>>,
     metrics: ExecutionPlanMetricsSet,
 }
 
@@ -101,6 +104,7 @@ impl FusedExec {
         let input = input_of(stage, child.as_ref())?;
         let limit = stage.limit;
         let grouping = Grouping::of(&program, &absorbed, &properties, partitioning_matters)?.map(Arc::new);
+        let bounds = Bounds::of(&absorbed).map(Arc::new);
         Ok(FusedExec {
             id,
             program,
@@ -111,6 +115,7 @@ impl FusedExec {
             limit,
             grouping,
             properties,
+            bounds,
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
@@ -290,6 +295,10 @@ impl FusedExec {
         metrics: StageMetrics,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        // Before the scan starts, which may look at its filter at once.
+        if let Some(bounds) = &self.bounds {
+            bounds.begin(aggs(&self.program)?)?;
+        }
         let input = match &self.input {
             Input::Range { rows } => AggregateInput::Range { rows: *rows },
             Input::Memory(table) => AggregateInput::Memory(Arc::clone(table)),
@@ -303,7 +312,15 @@ impl FusedExec {
         };
         let workers = context.session_config().target_partitions().max(1);
         let baseline = metrics.baseline.clone();
-        let job = AggregateJob { id: self.id, program: Arc::clone(&self.program), metrics, context, workers };
+        let bounds = self.bounds.clone();
+        let job = AggregateJob {
+            id: self.id,
+            program: Arc::clone(&self.program),
+            metrics,
+            context,
+            bounds,
+            workers,
+        };
         let row = async move {
             let batch = run_aggregate(Arc::new(job), input).await?;
             baseline.record_output(batch.num_rows());
@@ -481,6 +498,10 @@ impl ExecutionPlan for FusedExec {
             }
         }
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn dynamic_expressions_produced(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+        self.bounds.iter().map(|b| Arc::clone(b.filter())).collect()
     }
 
     fn with_new_children(

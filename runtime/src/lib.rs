@@ -1,11 +1,13 @@
 //! fuseline's runtime: fused stages as operators of DataFusion plans.
 //!
-//! [`fuse`] adds one physical optimizer rule and the settings `fuseline.*` to a session. The rule
+//! [`fuse`] adds two optimizer rules and the settings `fuseline.*` to a session. The physical one
 //! ([`rule`]) replaces runs of operators by [`FusedExec`], which streams batches through compiled
-//! loops morsel by morsel ([`emit`], [`aggregate`]). Everything else runs on DataFusion's operators.
+//! loops morsel by morsel ([`emit`], [`aggregate`]). Everything else runs on DataFusion's operators. The
+//! logical one ([`udf::hoist`]) puts user-defined functions where they can be fused.
 
 pub mod aggregate;
-pub mod calls;
+pub mod bounds;
+mod calls;
 pub mod cancel;
 pub mod code_cache;
 pub mod config;
@@ -22,6 +24,7 @@ pub mod program;
 pub mod python;
 pub mod rule;
 pub mod source;
+mod split;
 pub mod udf;
 pub mod workers;
 
@@ -32,10 +35,13 @@ pub use not_fused::NotFusedExec;
 pub use rule::FuseRule;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::optimizer::OptimizerRule;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionConfig;
 use std::sync::Arc;
+use udf::hoist::HoistRule;
 
-/// Adds fusion to a session: the optimizer rule, after all others, and the settings `fuseline.*`
+/// Adds fusion to a session: the optimizer rules, after all others, and the settings `fuseline.*`
 /// (those already set stay). Doing it twice is doing it once.
 pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     cancel::install();
@@ -44,10 +50,19 @@ pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     if options.extensions.get::<FuselineOptions>().is_none() {
         options.extensions.insert(FuselineOptions::default());
     }
-    let present = |rules: &[Arc<
-        dyn datafusion::physical_optimizer::PhysicalOptimizerRule + Send + Sync,
-    >]| { rules.iter().any(|r| r.name() == FuseRule::NAME) };
-    let present = builder.physical_optimizers().as_ref().is_some_and(|o| present(&o.rules))
-        || builder.physical_optimizer_rules().as_ref().is_some_and(|r| present(r));
+    let logical = |rules: &[Arc<dyn OptimizerRule + Send + Sync>]| {
+        rules.iter().any(|rule| rule.name() == HoistRule::NAME)
+    };
+    let present = builder.optimizer().as_ref().is_some_and(|o| logical(&o.rules))
+        || builder.optimizer_rules().as_ref().is_some_and(|rules| logical(rules));
+    if !present {
+        let (before, after) = (Arc::new(HoistRule), Arc::new(HoistRule));
+        builder = builder.with_analyzer_rule(before).with_optimizer_rule(after);
+    }
+    let physical = |rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>]| {
+        rules.iter().any(|rule| rule.name() == FuseRule::NAME)
+    };
+    let present = builder.physical_optimizers().as_ref().is_some_and(|o| physical(&o.rules))
+        || builder.physical_optimizer_rules().as_ref().is_some_and(|rules| physical(rules));
     if present { builder } else { builder.with_physical_optimizer_rule(Arc::new(FuseRule)) }
 }

@@ -2,15 +2,18 @@
 //!
 //! It runs after all of DataFusion's rules, from the root down: at each node it asks the planner for
 //! the longest run of operators that starts there. What the planner does not take stays as it is,
-//! with the reason beside it for EXPLAIN. Scans are never absorbed, so pruning stays as it was.
+//! with the reason beside it for EXPLAIN; only what it computes on each row may still become a stage below
+//! it ([`crate::split`]). Scans are never absorbed, so pruning stays as it was.
 
 use crate::config::{FuselineOptions, FusionMode};
 use crate::fused_exec::FusedExec;
 use crate::not_fused::NotFusedExec;
 use crate::program::Program;
 use crate::source::MemoryTable;
+use crate::split::Split;
 use crate::udf::entries::{calls_udf, stage_calls_udf};
 use crate::udf::lazy::{lazy_operator, lazy_plan};
+use crate::udf::share::share_calls;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -26,6 +29,8 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::{
     Distribution, ExecutionPlan, Partitioning, PhysicalExpr, StatisticsArgs, StatisticsContext,
@@ -52,9 +57,9 @@ impl PhysicalOptimizerRule for FuseRule {
         let options = FuselineOptions::of(config);
         match options.fusion {
             FusionMode::Off => lazy_plan(plan),
-            FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan, Seen::ROOT),
+            FusionMode::On | FusionMode::Force => Rewrite::new(options).node(plan, Above::USER),
             FusionMode::Require => {
-                let plan = Rewrite::new(options).node(plan, Seen::ROOT)?;
+                let plan = Rewrite::new(options).node(plan, Above::USER)?;
                 require_fused(&plan)?;
                 Ok(plan)
             }
@@ -70,40 +75,46 @@ impl PhysicalOptimizerRule for FuseRule {
     }
 }
 
-/// What those above an operator see of its rows.
+/// What a plan's surroundings do with its rows.
 #[derive(Clone, Copy)]
-struct Seen {
+struct Above {
     /// They reach the user as they are.
     is_final: bool,
-    /// Somebody relies on which rows are in which partition.
-    partitions: bool,
+    /// Some operator relies on the order that the plan promises.
+    reads_order: bool,
+    /// Some operator relies on which rows are in which partition.
+    reads_partitions: bool,
 }
 
-impl Seen {
-    const ROOT: Seen = Seen { is_final: true, partitions: false };
+impl Above {
+    const USER: Above = Above { is_final: true, reads_order: false, reads_partitions: false };
 
-    /// What is seen of a child's rows.
-    fn through(self, plan: &dyn ExecutionPlan, child: usize) -> Seen {
+    /// For a child of an operator that stays.
+    fn below(self, plan: &dyn ExecutionPlan, child: usize) -> Above {
         let exchanges = plan.is::<RepartitionExec>() || plan.is::<CoalescePartitionsExec>();
-        let partitions = match plan.input_distribution_requirements().into_per_child().get(child) {
-            Some(Distribution::UnspecifiedDistribution) | None => self.partitions && !exchanges,
+        let reads_partitions = match plan.input_distribution_requirements().into_per_child().get(child) {
+            Some(Distribution::UnspecifiedDistribution) | None => self.reads_partitions && !exchanges,
             Some(Distribution::SinglePartition) => false,
             // By key, and what may come.
             Some(_) => true,
         };
-        // It asks for nothing, but merges partitions of the same number.
-        let partitions = partitions || plan.is::<InterleaveExec>();
-        Seen { is_final: self.is_final && hands_on(plan), partitions }
+        Above {
+            is_final: self.is_final && hands_on(plan),
+            reads_order: if keeps_order(plan) { self.reads_order } else { reads_order(plan) },
+            // An interleave asks for nothing, but merges partitions of the same number.
+            reads_partitions: reads_partitions || plan.is::<InterleaveExec>(),
+        }
     }
 
-    /// What is seen of the rows that enter a stage.
-    fn into_stage(self, stage: &Stage) -> Seen {
-        let partitions = match &stage.sink {
-            StageSink::Emit(_) | StageSink::Group { scope: GroupScope::States, .. } => self.partitions,
+    /// For the child of a stage. The stage promises the order that the operators promised, whatever its
+    /// child still promises.
+    fn below_stage(self, stage: &Stage) -> Above {
+        let reads_partitions = match &stage.sink {
+            StageSink::Emit(_) | StageSink::Group { scope: GroupScope::States, .. } => self.reads_partitions,
             StageSink::Group { scope: GroupScope::Partition, .. } => true,
             StageSink::Aggregate { .. } | StageSink::Group { scope: GroupScope::All, .. } => false,
         };
-        Seen { is_final: false, partitions }
+        Above { is_final: false, reads_order: false, reads_partitions }
     }
 }
 
@@ -118,34 +129,84 @@ impl Rewrite {
         Rewrite { options, stages: 0 }
     }
 
-    /// Rewrites a plan.
-    fn node(&mut self, plan: Arc<dyn ExecutionPlan>, seen: Seen) -> Result<Arc<dyn ExecutionPlan>> {
+    fn node(&mut self, plan: Arc<dyn ExecutionPlan>, above: Above) -> Result<Arc<dyn ExecutionPlan>> {
         let options = PlanOptions {
             mode: self.options.fusion,
             exact_libm: self.options.exact_libm,
-            output_is_final: seen.is_final,
+            output_is_final: above.is_final,
             is_boundary: Some(calls_udf),
         };
         let reason = match plan_stage(&plan, &options) {
-            Some(Support::Supported(planned)) => match self.fuse(&plan, planned, seen)? {
+            Some(Support::Supported(planned)) => match self.fuse(&plan, planned, above)? {
                 Ok(fused) => return Ok(fused),
                 Err(reason) => reason,
             },
             Some(Support::Unsupported(reason)) => Some(reason),
             None => None,
         };
+        let reason = match self.split(&plan, above)? {
+            Ok(split) => return Ok(split),
+            Err(why) => why.or(reason),
+        };
+        let plan = share_calls(plan)?;
         let children: Vec<Arc<dyn ExecutionPlan>> = plan
             .children()
             .into_iter()
             .cloned()
             .enumerate()
-            .map(|(i, c)| self.node(c, seen.through(plan.as_ref(), i)))
+            .map(|(i, c)| self.node(c, above.below(plan.as_ref(), i)))
             .collect::<Result<_>>()?;
         let plan = lazy_operator(replace_children_if_necessary(plan, children)?)?;
         Ok(match reason {
-            Some(reason) if is_worth_a_note(plan.as_ref()) => Arc::new(NotFusedExec::new(plan, reason)),
+            Some(reason) if is_worth_a_note(plan.as_ref())? => Arc::new(NotFusedExec::new(plan, reason)),
             Some(_) | None => plan,
         })
+    }
+
+    /// The operator over a stage that computes its expressions, or why not (without words where there is
+    /// nothing to gain, or none to split).
+    fn split(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        above: Above,
+    ) -> Result<std::result::Result<Arc<dyn ExecutionPlan>, Option<Reason>>> {
+        let thorough = self.options.fusion != FusionMode::On;
+        let Some(split) = Split::of(plan, above.reads_order, thorough)? else {
+            if computed_expression(plan.as_ref())?.is_none() {
+                return Ok(Err(None));
+            }
+            let why = if plan.is::<AggregateExec>() {
+                "it aggregates rows in an order that is matched with its input's"
+            } else if sorts(plan.as_ref()) && above.reads_order {
+                "an operator above relies on the order by its expressions"
+            } else {
+                return Ok(Err(None));
+            };
+            return Ok(Err(Some(Reason::new(plan.name(), why))));
+        };
+        let options = PlanOptions {
+            mode: self.options.fusion,
+            exact_libm: self.options.exact_libm,
+            output_is_final: false,
+            is_boundary: Some(calls_udf),
+        };
+        let planned = match plan_stage(&split.projection, &options) {
+            Some(Support::Supported(planned)) => planned,
+            Some(Support::Unsupported(reason)) => return Ok(Err(Some(reason))),
+            None => return Ok(Err(None)),
+        };
+        let before = self.stages;
+        let computed = match self.fuse(&split.projection, planned, above.below(plan.as_ref(), 0))? {
+            Ok(computed) => computed,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        match split.put_back(computed)? {
+            Some(operator) => Ok(Ok(operator)),
+            None => {
+                self.stages = before;
+                Ok(Err(Some(Reason::new(plan.name(), "over computed columns it would be another operator"))))
+            }
+        }
     }
 
     /// The stage as an operator, or why not (without words where nothing would be gained).
@@ -153,7 +214,7 @@ impl Rewrite {
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
         planned: PlannedStage,
-        seen: Seen,
+        above: Above,
     ) -> Result<std::result::Result<Arc<dyn ExecutionPlan>, Option<Reason>>> {
         if !planned.computes {
             return Ok(Err(None));
@@ -174,9 +235,9 @@ impl Rewrite {
         };
         self.stages += 1;
         let id = self.stages;
-        let below = seen.into_stage(&planned.stage);
+        let below = above.below_stage(&planned.stage);
         let child = planned.child.clone().map(|c| self.node(c, below)).transpose()?;
-        Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, child, seen.partitions)?)))
+        Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, child, above.reads_partitions)?)))
     }
 }
 
@@ -196,6 +257,22 @@ fn hands_on(plan: &dyn ExecutionPlan) -> bool {
         || plan.is::<AnalyzeExec>()
 }
 
+/// Whether an operator's rows come in the order of its input's, and nothing but its parents cares.
+fn keeps_order(plan: &dyn ExecutionPlan) -> bool {
+    plan.is::<ProjectionExec>()
+        || plan.is::<FilterExec>()
+        || plan.is::<GlobalLimitExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<AnalyzeExec>()
+}
+
+/// Whether an operator may rely on the order of its input. Those that certainly do not are listed.
+fn reads_order(plan: &dyn ExecutionPlan) -> bool {
+    let any_order = plan.is::<CoalescePartitionsExec>() || plan.is::<SortExec>();
+    !any_order
+}
+
 /// The number of rows that enter a stage, where it is known for sure.
 fn exact_rows(planned: &PlannedStage) -> Option<usize> {
     if let Source::Range { rows, .. } = &planned.stage.source {
@@ -213,8 +290,15 @@ fn exact_rows(planned: &PlannedStage) -> Option<usize> {
 }
 
 /// Whether a reader of EXPLAIN would expect the operator to be fused.
-fn is_worth_a_note(plan: &dyn ExecutionPlan) -> bool {
-    plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<AggregateExec>()
+fn is_worth_a_note(plan: &dyn ExecutionPlan) -> Result<bool> {
+    if plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<AggregateExec>() {
+        return Ok(true);
+    }
+    Ok(sorts(plan) && computed_expression(plan)?.is_some())
+}
+
+fn sorts(plan: &dyn ExecutionPlan) -> bool {
+    plan.is::<SortExec>() || plan.is::<SortPreservingMergeExec>()
 }
 
 /// Errs if a filter, projection or scalar expression runs outside the fused stages of a plan.
@@ -222,13 +306,6 @@ fn require_fused(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     plan.apply(|node| {
         // A scan's predicate only prunes; rows are filtered above it.
         if (node.as_ref() as &dyn std::any::Any).is::<FusedExec>() || node.children().is_empty() {
-            return Ok(TreeNodeRecursion::Continue);
-        }
-        // The upper half of an aggregate only merges states; its arguments are evaluated below.
-        let merges = node
-            .downcast_ref::<AggregateExec>()
-            .is_some_and(|a| a.mode().input_mode() == AggregateInputMode::Partial);
-        if merges {
             return Ok(TreeNodeRecursion::Continue);
         }
         let outside = match node.downcast_ref::<FilterExec>() {
@@ -250,12 +327,21 @@ fn require_fused(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
     Ok(())
 }
 
-/// An expression of the node that is more than a column or a constant.
+/// An expression that the node evaluates and that is more than a column or a constant.
 fn computed_expression(node: &dyn ExecutionPlan) -> Result<Option<String>> {
+    let plain = |e: &Arc<dyn PhysicalExpr>| {
+        e.is::<Column>() || e.is::<Literal>() || e.is::<DynamicFilterPhysicalExpr>()
+    };
+    if let Some(aggregate) = node.downcast_ref::<AggregateExec>()
+        && aggregate.mode().input_mode() == AggregateInputMode::Partial
+    {
+        // Arguments and filters are those of the aggregate below, whose states this one merges.
+        let keys = aggregate.group_expr().input_exprs();
+        return Ok(keys.iter().find(|e| !plain(e)).map(ToString::to_string));
+    }
     let mut found = None;
     node.apply_expressions(&mut |e: &Arc<dyn PhysicalExpr>| {
-        let plain = e.is::<Column>() || e.is::<Literal>() || e.is::<DynamicFilterPhysicalExpr>();
-        if plain {
+        if plain(e) {
             return Ok(TreeNodeRecursion::Continue);
         }
         found = Some(e.to_string());

@@ -74,6 +74,9 @@ async fn errors_read_the_same() {
         "SELECT cast(i AS tinyint) FROM t",
         "SELECT cast(f * 1e300 AS bigint) FROM t WHERE f > 0",
         "SELECT sum(10 / n) FROM t",
+        "SELECT n % 3, sum(10 / n) FROM t GROUP BY n % 3",
+        "SELECT arrow_cast(n, 'Date32') + INTERVAL '300000 years' FROM t",
+        "SELECT ts - INTERVAL '999999 years' FROM t",
         "SELECT arrow_cast(v, 'Int64') + 1 FROM t WHERE i > 0",
     ] {
         let expected = run(&plain, sql).await.expect_err(sql);

@@ -6,4 +6,5 @@ mod behaviour;
 mod explain;
 mod groups;
 mod parquet;
+mod split;
 mod support;

@@ -4,6 +4,7 @@ use crate::support::{big_batch, fused, plan, sorted_text, unfused};
 use datafusion::datasource::file_format::options::ParquetReadOptions;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionContext;
 use fuseline_runtime::fused_stages;
@@ -93,4 +94,63 @@ async fn float_sums_over_several_files_do_not_depend_on_who_reads_which() {
         seen.push(rows);
     }
     assert!(seen.iter().all(|s| s == &seen[0]), "{seen:?}");
+}
+
+/// Rows that the scans of a plan gave, in all its runs.
+fn scanned_rows(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let own = match plan.metrics() {
+        Some(metrics) if plan.name() == "DataSourceExec" => metrics.output_rows().unwrap_or(0),
+        Some(_) | None => 0,
+    };
+    own + plan.children().into_iter().map(scanned_rows).sum::<usize>()
+}
+
+/// A minimum or maximum tells the scan what still matters, as it does unfused; and afresh at every run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn minima_prune_the_files_that_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, rows) = (12, 20_000);
+    for i in 0..files {
+        write(&folder.path().join(format!("{i:02}.parquet")), rows);
+    }
+    let path = folder.path().to_str().unwrap();
+    // DataFusion's own operator begins a second run with the bounds of the first, and finds nothing.
+    for (context, runs) in [(unfused(), 1), (fused(), 2)] {
+        context.register_parquet("p", path, ParquetReadOptions::default()).await.unwrap();
+        for (sql, prunes) in [
+            ("SELECT min(id) FROM p WHERE k <> 4", true),
+            ("SELECT min(id), max(k) FROM p WHERE k <> 4", true),
+            // What an expression needs, the scan cannot tell.
+            ("SELECT min(id), sum(k) FROM p WHERE k <> 4", false),
+        ] {
+            let plan = plan(&context, sql).await;
+            let mut scanned = 0;
+            for run in 1..=runs {
+                let again =
+                    if run > 1 { reset_plan_states(Arc::clone(&plan)).unwrap() } else { Arc::clone(&plan) };
+                let batches = collect(Arc::clone(&again), context.task_ctx()).await.unwrap();
+                assert!(sorted_text(&batches).iter().any(|l| l.starts_with("| 0 ")), "{sql}, run {run}");
+                // Metrics add up over the runs of a scan.
+                let total = scanned_rows(&again);
+                let read = if total > scanned { total - scanned } else { total };
+                scanned = total;
+                assert_eq!(read < files * rows * 9 / 10, prunes, "{sql}, run {run}: {read} rows were read");
+            }
+        }
+    }
+}
+
+/// Only where every aggregate is a bound may rows be left out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aggregate_of_an_expression_forbids_pruning() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..12 {
+        write(&folder.path().join(format!("{i:02}.parquet")), 1_000 * (1 + i));
+    }
+    let context = fused();
+    let path = folder.path().to_str().unwrap();
+    context.register_parquet("p", path, ParquetReadOptions::default()).await.unwrap();
+    let (rows, _, stages) = run(&context, "SELECT min(id), max(id + k) FROM p WHERE k <> 40").await;
+    assert!(stages > 0);
+    assert!(rows.iter().any(|l| l.contains("12008")), "{rows:?}");
 }

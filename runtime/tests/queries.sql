@@ -49,6 +49,16 @@ SELECT min(day), max(ts), count(day) FROM t WHERE n > 50;
 SELECT sum(CASE WHEN n > 50 THEN i ELSE 0 END), avg(n + 1) FROM t;
 SELECT sum(k), sum(id), max(x) FROM big WHERE k > 4;
 SELECT sum(length(upper(s))) FROM t WHERE i > 0;
+-- Minima and maxima of text and booleans, intervals, greatest and least.
+SELECT min(s), max(s), min(v), max(v), min(d), max(d) FROM t;
+SELECT min(s) FILTER (WHERE b), max(v), count(*) FROM t WHERE n > 30 AND i > 0;
+SELECT max(upper(s)), min(substr(v, 3)) FROM t WHERE n < 40;
+SELECT min(b), max(b), bool_and(i > -600), bool_or(n > 98) FROM t WHERE n > 1;
+SELECT min(s), max(v), bool_or(b) FROM empty;
+SELECT day + INTERVAL '1 month', ts - INTERVAL '1 day 3 hours', day - INTERVAL '30 hours' FROM t;
+SELECT i FROM t WHERE day + INTERVAL '2 years' > DATE '2001-05-06' AND ts < TIMESTAMP '2020-01-01' - INTERVAL '1 month';
+SELECT greatest(i, n, 3), least(f, 1.5), greatest(s, 'banana'), least(day, DATE '1999-09-09'), greatest(b, n > 5) FROM t;
+SELECT count(*) FROM t WHERE s = 'apple' OR s <> 'banana' AND n > 7;
 -- Above and below operators that are not fused.
 SELECT n % 5 AS g, sum(i + 1) FROM t WHERE i > 0 GROUP BY n % 5 ORDER BY g;
 SELECT i + 1 AS j FROM t WHERE i > 490 ORDER BY j;

@@ -2,7 +2,8 @@
 //!
 //! Equal means: same column types, same rows by `rid`, same NULLs, same values bit for bit, where all
 //! NaNs are one value. Float sums may differ by n * 2^-52 * sum|x|, averages by that over n, minima and
-//! maxima in the sign of a zero, transcendental functions at an output by their units in the last place.
+//! maxima of floats in the sign of a zero, transcendental functions at an output by their units in the last
+//! place. Sorted rows must come in the same order.
 //! Under a LIMIT the number of rows must agree, and each must be a row of the unlimited answer.
 
 use std::collections::HashMap;
@@ -59,14 +60,6 @@ impl Rows {
             Value::Null | Value::Float(_) | Value::Single(_) => i64::MAX,
         });
         self
-    }
-}
-
-/// The rows of an answer in the order in which those of another one can be compared with them.
-fn ordered(query: &Query, rows: Rows) -> Rows {
-    match query.shape {
-        Shape::Rows => rows.by_rid(),
-        Shape::Aggregate => rows.by_keys(query.groups.len()),
     }
 }
 
@@ -199,11 +192,18 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
         return Some(format!("types {:?}, unfused {:?}", actual.types, expected.types));
     }
     let mut rules: Vec<Rule> = query.outputs.iter().map(|o| o.rule).collect();
-    if let Shape::Rows = query.shape {
-        rules.insert(0, Rule::Value(Allowance::Exact));
+    match query.shape {
+        Shape::Rows | Shape::Sorted(_) => rules.insert(0, Rule::Value(Allowance::Exact)),
+        Shape::Grouped(ref keys) => {
+            rules.splice(0..0, keys.iter().map(|_| Rule::Value(Allowance::Exact)));
+        }
+        Shape::Aggregate => {}
     }
-    rules.splice(0..0, query.groups.iter().map(|_| Rule::Value(Allowance::Exact)));
-    let (expected, actual) = (ordered(query, expected), ordered(query, actual));
+    let (expected, actual) = match query.shape {
+        Shape::Rows => (expected.by_rid(), actual.by_rid()),
+        Shape::Grouped(ref keys) => (expected.by_keys(keys.len()), actual.by_keys(keys.len())),
+        Shape::Aggregate | Shape::Sorted(_) => (expected, actual),
+    };
     if let Some((count, offset)) = query.limit {
         let wanted = expected.rows.len().saturating_sub(offset).min(count);
         if actual.rows.len() != wanted {
@@ -237,7 +237,8 @@ pub fn difference(query: &Query, expected: Rows, actual: Rows) -> Option<String>
     None
 }
 
-/// Compares interpreter and compiled code: bit for bit in every column, sums included.
+/// Compares interpreter and compiled code: bit for bit in every column, sums included. Sums of groups are
+/// DataFusion's own, who adds up partitions as they come.
 pub fn exact_difference(query: &Query, interpreted: Rows, compiled: Rows) -> Option<String> {
     if interpreted.rows.len() != compiled.rows.len() {
         return Some(format!(
@@ -246,7 +247,11 @@ pub fn exact_difference(query: &Query, interpreted: Rows, compiled: Rows) -> Opt
             interpreted.rows.len()
         ));
     }
-    let (interpreted, compiled) = (ordered(query, interpreted), ordered(query, compiled));
+    let (interpreted, compiled) = match query.shape {
+        Shape::Grouped(_) => return difference(query, interpreted, compiled),
+        Shape::Rows => (interpreted.by_rid(), compiled.by_rid()),
+        Shape::Aggregate | Shape::Sorted(_) => (interpreted, compiled),
+    };
     for (a, b) in interpreted.rows.iter().zip(&compiled.rows) {
         if let Some(i) = (0..a.len()).find(|&i| !same(&a[i], &b[i])) {
             return Some(format!("column {i}: compiled {b:?}, interpreted {a:?}"));

@@ -321,6 +321,13 @@ impl<'a> Generator<'a> {
                     vec![self.expression(family, d), self.expression(family, d), self.leaf(family)];
                 Expression::node(family, "COALESCE({0}, {1}, {2})", arguments).lazy()
             }
+            5 if family != Family::Int && family != Family::Passenger && self.random.chance(50) => {
+                // Integers of different signs have a decimal in common.
+                let arguments =
+                    vec![self.expression(family, d), self.expression(family, d), self.leaf(family)];
+                let template = *self.random.pick(&["greatest({0}, {1}, {2})", "least({0}, {1}, {2})"]);
+                Expression::node(family, template, arguments)
+            }
             5 => {
                 let arguments = vec![self.expression(family, d), self.leaf(family)];
                 Expression::node(family, "NULLIF({0}, {1})", arguments).lazy()

@@ -1,8 +1,9 @@
 //! Random queries over a random table, as trees that can shrink.
 //!
 //! Shapes: a projection with or without a filter and LIMIT; a derived table whose filter and computed
-//! column feed a second filter and projection (several loops, or one); aggregates with a WHERE and FILTER
-//! clauses, half of them by one to three groups. Projections return `rid`. A float sum or average brings with it the sum of
+//! column feed a second filter and projection (several loops, or one); ungrouped aggregates with a WHERE
+//! and FILTER clauses; the same by one to three groups; projections
+//! sorted by computed keys. Projections return `rid`. A float sum or average brings with it the sum of
 //! absolute values and the count that its error bound needs, computed by the same query.
 
 use super::expressions::{Allowance, Expression, Generator};
@@ -32,7 +33,12 @@ pub struct Output {
 #[derive(Clone, Debug)]
 pub enum Shape {
     Rows,
+    /// Rows in the order of this key, and among equals of `rid`.
+    Sorted(Expression),
     Aggregate,
+    /// By these keys, which come first in the answer. Not floats: NaNs of different bits are different groups
+    /// that look the same.
+    Grouped(Vec<Expression>),
 }
 
 #[derive(Clone, Debug)]
@@ -42,9 +48,6 @@ pub struct Query {
     pub filter: Option<Expression>,
     /// Filter and computed column `d` of a derived table below.
     pub derived: Option<(Option<Expression>, Expression)>,
-    /// GROUP BY; the keys come first in the answer. Not floats: NaNs of different bits are different groups
-    /// that look the same.
-    pub groups: Vec<Expression>,
     /// LIMIT and OFFSET.
     pub limit: Option<(usize, usize)>,
 }
@@ -62,20 +65,11 @@ impl Query {
             (filter, computed)
         });
         let filter = generator.random.chance(60).then(|| generator.expression(Family::Bool, depth));
-        if generator.random.chance(45) {
+        if generator.random.chance(40) {
             let mut groups = Vec::new();
             if generator.random.chance(50) {
                 for _ in 0..1 + generator.random.below(3) {
-                    let family = *generator.random.pick(&[
-                        Family::Int,
-                        Family::Int,
-                        Family::Text,
-                        Family::Text,
-                        Family::Bool,
-                        Family::Decimal,
-                        Family::Date,
-                        Family::Timestamp,
-                    ]);
+                    let family = *generator.random.pick(&SORTED);
                     // Mostly columns: few groups of several rows.
                     let depth = if generator.random.chance(60) { 0 } else { depth.min(2) };
                     groups.push(generator.expression(family, depth));
@@ -85,7 +79,8 @@ impl Query {
             for _ in 0..1 + generator.random.below(3) {
                 outputs.extend(aggregate(&mut generator, depth.min(3), !groups.is_empty()));
             }
-            return Self { shape: Shape::Aggregate, outputs, filter, derived, groups, limit: None };
+            let shape = if groups.is_empty() { Shape::Aggregate } else { Shape::Grouped(groups) };
+            return Self { shape, outputs, filter, derived, limit: None };
         }
         let outputs = (0..1 + generator.random.below(4))
             .map(|_| {
@@ -97,7 +92,13 @@ impl Query {
             let offset = if generator.random.chance(30) { generator.random.below(20) } else { 0 };
             (generator.random.below(100), offset)
         });
-        Self { shape: Shape::Rows, outputs, filter, derived, groups: vec![], limit }
+        let shape = if limit.is_none() && generator.random.chance(20) {
+            let family = *generator.random.pick(&SORTED);
+            Shape::Sorted(generator.expression(family, depth.min(3)))
+        } else {
+            Shape::Rows
+        };
+        Self { shape, outputs, filter, derived, limit }
     }
 
     pub fn sql(&self) -> String {
@@ -111,11 +112,14 @@ impl Query {
 
     fn with_limit(&self, limit: Option<(usize, usize)>) -> String {
         let mut sql = String::from("SELECT ");
-        if matches!(self.shape, Shape::Rows) {
-            sql += "rid, ";
-        }
-        for (i, key) in self.groups.iter().enumerate() {
-            sql += &format!("{} AS g{i}, ", key.sql());
+        match &self.shape {
+            Shape::Rows | Shape::Sorted(_) => sql += "rid, ",
+            Shape::Grouped(keys) => {
+                for (i, key) in keys.iter().enumerate() {
+                    sql += &format!("{} AS g{i}, ", key.sql());
+                }
+            }
+            Shape::Aggregate => {}
         }
         let outputs: Vec<String> =
             self.outputs.iter().enumerate().map(|(i, o)| format!("{} AS o{i}", o.expression.sql())).collect();
@@ -133,10 +137,14 @@ impl Query {
         if let Some(filter) = &self.filter {
             sql += &format!(" WHERE {}", filter.sql());
         }
-        if !self.groups.is_empty() {
-            // By position: a constant stays one.
-            let keys: Vec<String> = (1..=self.groups.len()).map(|i| i.to_string()).collect();
-            sql += &format!(" GROUP BY {}", keys.join(", "));
+        match &self.shape {
+            Shape::Sorted(key) => sql += &format!(" ORDER BY {}, rid", key.sql()),
+            Shape::Grouped(keys) => {
+                // By position: a constant stays one.
+                let keys: Vec<String> = (1..=keys.len()).map(|i| i.to_string()).collect();
+                sql += &format!(" GROUP BY {}", keys.join(", "));
+            }
+            Shape::Rows | Shape::Aggregate => {}
         }
         if let Some((count, offset)) = limit {
             sql += &format!(" LIMIT {count}");
@@ -151,9 +159,17 @@ impl Query {
     pub fn is_lazy(&self) -> bool {
         self.filter.is_some()
             || self.limit.is_some()
+            || self.keys().iter().any(Expression::is_lazy)
             || self.outputs.iter().any(|o| o.expression.is_lazy())
-            || self.groups.iter().any(Expression::is_lazy)
             || self.derived.as_ref().is_some_and(|(filter, computed)| filter.is_some() || computed.is_lazy())
+    }
+
+    fn keys(&self) -> &[Expression] {
+        match &self.shape {
+            Shape::Sorted(key) => std::slice::from_ref(key),
+            Shape::Grouped(keys) => keys,
+            Shape::Rows | Shape::Aggregate => &[],
+        }
     }
 
     /// Every query that is this one made simpler in one place, the boldest cuts first.
@@ -168,19 +184,29 @@ impl Query {
                 found.push(query);
             }
         }
-        if self.groups.len() > 1 {
-            for i in 0..self.groups.len() {
-                let mut query = self.clone();
-                query.groups.remove(i);
-                found.push(query);
+        match &self.shape {
+            Shape::Sorted(key) => {
+                found.push(Self { shape: Shape::Rows, ..self.clone() });
+                found.extend(
+                    key.simpler().into_iter().map(|k| Self { shape: Shape::Sorted(k), ..self.clone() }),
+                );
             }
-        }
-        for (i, key) in self.groups.iter().enumerate() {
-            for simpler in key.simpler() {
-                let mut query = self.clone();
-                query.groups[i] = simpler;
-                found.push(query);
+            Shape::Grouped(keys) => {
+                found.push(Self { shape: Shape::Aggregate, ..self.clone() });
+                for i in 0..keys.len() {
+                    if keys.len() > 1 {
+                        let mut fewer = keys.clone();
+                        fewer.remove(i);
+                        found.push(Self { shape: Shape::Grouped(fewer), ..self.clone() });
+                    }
+                    for simpler in keys[i].simpler() {
+                        let mut keys = keys.clone();
+                        keys[i] = simpler;
+                        found.push(Self { shape: Shape::Grouped(keys), ..self.clone() });
+                    }
+                }
             }
+            Shape::Rows | Shape::Aggregate => {}
         }
         if self.limit.is_some() {
             found.push(Self { limit: None, ..self.clone() });
@@ -221,6 +247,10 @@ impl Query {
     }
 }
 
+/// Families of sort keys. Not floats: the sign of a NaN is nobody's business, but decides its place.
+const SORTED: [Family; 7] =
+    [Family::Int, Family::Int, Family::Text, Family::Decimal, Family::Date, Family::Timestamp, Family::Bool];
+
 /// One aggregate, with the columns that its comparison needs. By group, DataFusion's minimum and maximum of
 /// floats depend on the order of rows where there are NaNs, and know no infinity.
 fn aggregate(generator: &mut Generator<'_>, depth: usize, by_group: bool) -> Vec<Output> {
@@ -257,11 +287,19 @@ fn aggregate(generator: &mut Generator<'_>, depth: usize, by_group: bool) -> Vec
                 Family::Date,
                 Family::Timestamp,
                 Family::Text,
+                Family::Text,
+                Family::Bool,
+                Family::Time,
             ]);
             let family = if by_group && family == Family::Float { Family::Int } else { family };
-            let call = *generator.random.pick(&["min({0})", "max({0})"]);
+            let calls: &[&str] = match family {
+                Family::Bool => &["min({0})", "max({0})", "bool_and({0})", "bool_or({0})"],
+                _ => &["min({0})", "max({0})"],
+            };
+            let call = *generator.random.pick(calls);
             let argument = generator.expression(family, depth);
-            vec![Output { expression: build(family, call, Some(&argument)), rule: Rule::Extreme }]
+            let rule = if family == Family::Float { Rule::Extreme } else { exact };
+            vec![Output { expression: build(family, call, Some(&argument)), rule }]
         }
         5 | 6 => {
             let family = *generator.random.pick(&[Family::Int, Family::Int, Family::Decimal]);

@@ -131,11 +131,14 @@ fn offset(random: &mut Random, rows: usize, build: impl FnOnce(&mut Random, usiz
     build(random, before + rows + 2).slice(before, rows)
 }
 
+/// Makes a column of so many rows.
+type Build = Box<dyn FnOnce(&mut Random, usize) -> ArrayRef>;
+
 fn column(random: &mut Random, rows: usize) -> (Family, ArrayRef) {
     let nulls = null_percent(random);
     let edges = *random.pick(&[0, 5, 5, 30]);
     let kind = random.below(30);
-    let (family, build): (Family, Box<dyn FnOnce(&mut Random, usize) -> ArrayRef>) = match kind {
+    let (family, build): (Family, Build) = match kind {
         0 | 1 => (
             Family::Bool,
             Box::new(move |r, n| {

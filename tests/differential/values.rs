@@ -267,7 +267,12 @@ impl Generator<'_> {
             }
             2 => {
                 let argument = self.expression(Family::Date, d);
-                let template = *self.random.pick(&["({0} + INTERVAL '1 day')", "({0} - INTERVAL '1 month')"]);
+                let template = *self.random.pick(&[
+                    "({0} + INTERVAL '1 day')",
+                    "({0} - INTERVAL '1 month')",
+                    "(INTERVAL '13 months 40 days' + {0})",
+                    "({0} - INTERVAL '50 hours')",
+                ]);
                 Expression::node(Family::Date, template, vec![argument])
             }
             _ => self.leaf(Family::Date),
@@ -305,7 +310,12 @@ impl Generator<'_> {
             }
             4 => {
                 let argument = self.expression(t, d);
-                Expression::node(t, "({0} + INTERVAL '90 minutes')", vec![argument])
+                let template = *self.random.pick(&[
+                    "({0} + INTERVAL '90 minutes')",
+                    "({0} - INTERVAL '1 month 3 days 0.001 seconds')",
+                    "({0} + INTERVAL '11 months')",
+                ]);
+                Expression::node(t, template, vec![argument])
             }
             _ => self.leaf(t),
         }

@@ -5,6 +5,7 @@
 //! copies. Since calls are cut at chunk boundaries, this cannot be seen in the results.
 
 use super::outputs::{Column, Outputs, Slot};
+use super::sink::is_text_extreme;
 use super::{CompileError, CompiledLoop};
 use crate::groups::Groups;
 use crate::ir::agg::{combine_f64, wrap_to};
@@ -19,6 +20,7 @@ use arrow::datatypes::DataType;
 use fuseline_kernels::abi::{AggSlot, ColumnRef, LoopContext, OutputRef, STATUS_OK};
 use fuseline_kernels::strings::StrRef;
 use fuseline_kernels::strings::builder::{LargeUtf8Builder, Utf8Builder, ViewBuilder};
+use fuseline_kernels::strings::extreme::Extreme;
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
@@ -365,7 +367,11 @@ pub(super) fn run(
         Sink::Aggregate(aggs) => aggs,
         Sink::Emit(_) | Sink::Group { .. } => &[],
     };
-    let mut slots: Vec<AggSlot> = aggs.iter().map(first_slot).collect();
+    // Boxed, because slots hold their addresses.
+    let mut texts: Vec<Option<Box<Extreme>>> =
+        aggs.iter().map(|a| is_text_extreme(a).then(Box::default)).collect();
+    let mut slots: Vec<AggSlot> =
+        aggs.iter().zip(&mut texts).map(|(agg, text)| first_slot(agg, text.as_deref_mut())).collect();
     let mut selection: Vec<u32> = Vec::new();
     if lp.source.needs_selection() {
         selection.reserve(morsel.rows + GROUP);
@@ -452,7 +458,7 @@ pub(super) fn run(
         unsafe { selection.set_len(out_rows) };
         out.selection = Some(UInt32Array::from(selection));
     }
-    out.aggs = aggs.iter().zip(&slots).map(|(agg, slot)| state(agg, slot)).collect();
+    out.aggs = aggs.iter().zip(&slots).zip(texts).map(|((agg, slot), text)| state(agg, slot, text)).collect();
     Ok(Ran::Done(out))
 }
 
@@ -544,8 +550,12 @@ fn numbers(bytes: &[u8], data_type: &DataType, rows: usize) -> ArrayRef {
 // ---- aggregates -------------------------------------------------------------------------------------
 
 /// What a slot holds before the first row.
-fn first_slot(agg: &Agg) -> AggSlot {
+fn first_slot(agg: &Agg, text: Option<&mut Extreme>) -> AggSlot {
     let mut slot = AggSlot { lanes: [0; 8], count: 0, reserved: 0 };
+    if let Some(text) = text {
+        slot.lanes[0] = std::ptr::from_mut(text) as u64;
+        return slot;
+    }
     let least = match agg.func {
         AggFunc::Count | AggFunc::Sum => return slot,
         AggFunc::Min => true,
@@ -565,7 +575,12 @@ fn first_slot(agg: &Agg) -> AggSlot {
 }
 
 /// The state that a slot's running parts amount to.
-fn state(agg: &Agg, slot: &AggSlot) -> AggState {
+fn state(agg: &Agg, slot: &AggSlot, text: Option<Box<Extreme>>) -> AggState {
+    if let Some(text) = text {
+        // Pieces of text that was cut between code points: nothing is lost.
+        let best = text.best.map_or(String::new(), |b| String::from_utf8_lossy(&b).into_owned());
+        return AggState { count: slot.count, value: AggValue::Text(best) };
+    }
     let pair = u128::from(slot.lanes[0]) | u128::from(slot.lanes[1]) << 64;
     let value = match agg.func {
         AggFunc::Count => AggValue::Int(i128::from(slot.count)),

@@ -7,13 +7,15 @@ use super::CompileError;
 use super::classify::{Kind, constant};
 use super::emitter::Emitter;
 use super::helpers;
-use super::schedule::{Need, Phase, group_reads};
+use super::schedule::{Need, Phase, group_reads, text_agg_reads};
 use crate::ir::{
     Bound, CmpOp, DatePart, Inst, Lit, MathBin, MathFn, Op, Precision, StrTest, TimeUnit, TruncTo, Ty,
     ValueId,
 };
 use arrow::datatypes::DataType;
 use cranelift::prelude::*;
+use fuseline_kernels::abi::ColumnRef;
+use fuseline_kernels::datetime::interval::Interval;
 use fuseline_kernels::datetime::{Part, Trunc, Unit};
 use fuseline_kernels::strings::like::LikePattern;
 use fuseline_kernels::strings::search::Needle;
@@ -139,6 +141,11 @@ impl Emitter<'_, '_> {
                 wanted.push(a);
             }
         }
+        for v in text_agg_reads(lp) {
+            if constant(lp, v).is_some() && !wanted.contains(&v) {
+                wanted.push(v);
+            }
+        }
         for v in wanted {
             let Some(lit) = constant(lp, v) else { continue };
             let data = self.buffer(lit.ty());
@@ -184,7 +191,8 @@ impl Emitter<'_, '_> {
 
     pub(super) fn emit_calls(&mut self, phase: &Phase) -> Result<(), CompileError> {
         for (v, need) in &phase.loads {
-            self.ensure(*v, *need)?;
+            let need = if self.compares_in_place(*v) { Need { data: false, ..*need } } else { *need };
+            self.ensure(*v, need)?;
         }
         for v in &phase.insts {
             self.note(*v);
@@ -197,7 +205,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The chunk buffer of an argument.
-    fn buffer_of(&self, v: ValueId) -> Result<Value, CompileError> {
+    pub(super) fn buffer_of(&self, v: ValueId) -> Result<Value, CompileError> {
         self.mem[v.index()]
             .data
             .ok_or_else(|| CompileError::Backend(format!("value {} is in no buffer", v.0)))
@@ -225,7 +233,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Where a boolean is true and valid.
-    fn bits_hold(&mut self, v: ValueId) -> Result<Value, CompileError> {
+    pub(super) fn bits_hold(&mut self, v: ValueId) -> Result<Value, CompileError> {
         let mem = self.mem[v.index()];
         let data = self.buffer_of(v)?;
         Ok(self.bits_and(Some(data), mem.valid)?.unwrap_or(data))
@@ -417,6 +425,24 @@ impl Emitter<'_, '_> {
                 }
                 self.bail_where_not(inst, ok, valid)?;
             }
+            Op::AddInterval { unit, months, days, nanos, subtract } => {
+                let a = self.buffer_of(args[0])?;
+                let ok = self.buffer(Ty::Bool);
+                let interval = Interval { months: *months, days: *days, nanos: *nanos };
+                let interval = if *subtract { interval.negated() } else { interval };
+                let interval = self.constants.keep(interval) as i64;
+                let interval = self.b.ins().iconst(types::I64, interval);
+                match unit_code(*unit) {
+                    Some(unit) => {
+                        let unit = self.b.ins().iconst(types::I32, unit as i64);
+                        self.call("rt_add_interval", &[n, a, unit, interval, out, ok])?;
+                    }
+                    None => {
+                        self.call("rt_add_interval_day", &[n, a, interval, out, ok])?;
+                    }
+                }
+                self.bail_where_not(inst, ok, valid)?;
+            }
             Op::Input(_)
             | Op::Const(_)
             | Op::RowIndex
@@ -451,6 +477,41 @@ impl Emitter<'_, '_> {
         Ok(())
     }
 
+    /// Whether a column of text is only compared with constants for equality, which a kernel does from the
+    /// array's offsets: no references to its strings are made then. Behind a filter there is no array any
+    /// more, only the rows that are left.
+    fn compares_in_place(&self, v: ValueId) -> bool {
+        let lp = self.lp;
+        let Op::Input(index) = lp.value(v).op else { return false };
+        let offsets = matches!(lp.inputs[index as usize].data_type, DataType::Utf8 | DataType::LargeUtf8);
+        let text = |v: &ValueId| matches!(constant(lp, *v), Some(Lit::Str(_)));
+        let equality =
+            |inst: &Inst| matches!(inst.op, Op::Cmp(CmpOp::Eq | CmpOp::Ne)) && inst.args.iter().any(text);
+        // Instructions that nobody needs are not emitted, but they are rare, and asking is harmless.
+        let uses = lp.values.iter().filter(|inst| inst.args.contains(&v));
+        offsets
+            && self.in_first_segment()
+            && self.mem[v.index()].data.is_none()
+            && uses.clone().all(|inst| equality(inst) || inst.op == Op::IsValid)
+            && !lp.sink.uses().contains(&v)
+    }
+
+    /// `row == text` for a column whose strings were not loaded.
+    fn equal_in_place(&mut self, index: usize, text: &str, out: Value) -> Result<(), CompileError> {
+        let (name, width) = if self.lp.inputs[index].data_type == DataType::Utf8 {
+            ("rt_utf8_eq_const_i32", 4)
+        } else {
+            ("rt_utf8_eq_const_i64", 8)
+        };
+        let offsets = self.column_at(index, std::mem::offset_of!(ColumnRef, data), width);
+        let (bytes, _) = self.column_aux(index);
+        let len = self.b.ins().iconst(types::I64, text.len() as i64);
+        let text = self.constants.text_bytes(text) as i64;
+        let text = self.b.ins().iconst(types::I64, text);
+        self.call(name, &[self.n, offsets, bytes, text, len, out])?;
+        Ok(())
+    }
+
     fn compare_strings(&mut self, op: CmpOp, x: ValueId, y: ValueId, out: Value) -> Result<(), CompileError> {
         let text = |lp: &crate::ir::Loop, v| match constant(lp, v) {
             Some(Lit::Str(text)) => Some(text.clone()),
@@ -462,6 +523,15 @@ impl Emitter<'_, '_> {
             (None, None) => (op, x, None),
         };
         let (general, with_constant) = comparison(op);
+        if let (Some(text), Op::Input(index), CmpOp::Eq | CmpOp::Ne) = (&constant, &self.lp.value(a).op, op)
+            && self.mem[a.index()].data.is_none()
+        {
+            self.equal_in_place(*index as usize, text, out)?;
+            if op == CmpOp::Ne {
+                self.call("rt_not_bits", &[out, self.n, out])?;
+            }
+            return Ok(());
+        }
         let a = self.buffer_of(a)?;
         match constant {
             Some(text) => {
@@ -514,7 +584,6 @@ impl Emitter<'_, '_> {
 
     /// References to a chunk of a string column.
     pub(super) fn load_strings(&mut self, v: ValueId, index: usize) -> Result<Value, CompileError> {
-        use fuseline_kernels::abi::ColumnRef;
         let data = std::mem::offset_of!(ColumnRef, data);
         let out = self.buffer(Ty::Str);
         let (aux, aux_len) = self.column_aux(index);

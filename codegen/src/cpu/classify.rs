@@ -106,7 +106,7 @@ pub(super) fn classify(lp: &Loop, id: ValueId, wide: bool) -> Result<Kind, Compi
             | MathFn::Ln1p
             | MathFn::Expm1 => Kind::Call,
         },
-        Op::MathBin(..) | Op::DatePart { .. } | Op::DateTrunc { .. } => Kind::Call,
+        Op::MathBin(..) | Op::DatePart { .. } | Op::DateTrunc { .. } | Op::AddInterval { .. } => Kind::Call,
         Op::StrTest(_) | Op::StrLen(_) | Op::Substr => Kind::Call,
     })
 }

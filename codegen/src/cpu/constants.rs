@@ -25,6 +25,15 @@ impl Constants {
         address
     }
 
+    /// Keeps the bytes of a string.
+    pub(super) fn text_bytes(&mut self, text: &str) -> *const u8 {
+        let bytes: Box<[u8]> = text.as_bytes().into();
+        // Boxed bytes do not move with the box.
+        let address = bytes.as_ptr();
+        self.keep(bytes);
+        address
+    }
+
     /// Keeps a string, and a reference to it that kernels read.
     pub(super) fn text(&mut self, text: &str) -> *const StrRef {
         let bytes: Box<[u8]> = text.as_bytes().into();

@@ -260,6 +260,11 @@ impl<'l> Emitter<'_, 'l> {
         self.segment + 1 == self.schedule.segments.len()
     }
 
+    /// Whether no filter has been applied yet.
+    pub(super) fn in_first_segment(&self) -> bool {
+        self.segment == 0
+    }
+
     /// Whether all 8 rows of every group exist in the current segment; notes that code relies on it.
     pub(super) fn all_rows_exist(&mut self) -> bool {
         let known = self.whole_groups && self.segment == 0;
@@ -464,9 +469,11 @@ impl<'l> Emitter<'_, 'l> {
 
     // ---- the end of a chunk -------------------------------------------------------------------
 
-    /// Appends bitmaps, strings and row ids, or finds groups, and moves the output position on.
+    /// Feeds aggregates of text, finds groups, appends bitmaps, strings and row ids, and moves the output
+    /// position on.
     fn emit_chunk_end(&mut self) -> Result<(), CompileError> {
         self.emit_group()?;
+        self.feed_text_aggs()?;
         let out_row = self.b.use_var(self.out_row);
         let outputs = self.outputs;
         for (at, slot) in outputs.slots.iter().enumerate() {

@@ -160,6 +160,7 @@ impl Lanes<'_, '_, '_> {
             | Op::MathBin(..)
             | Op::DatePart { .. }
             | Op::DateTrunc { .. }
+            | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
             | Op::Substr => {

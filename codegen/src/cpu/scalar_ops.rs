@@ -139,6 +139,7 @@ impl Scalars<'_, '_, '_> {
             | Op::MathBin(..)
             | Op::DatePart { .. }
             | Op::DateTrunc { .. }
+            | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
             | Op::Substr => {

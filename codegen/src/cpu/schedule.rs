@@ -11,6 +11,7 @@
 
 use super::CompileError;
 use super::classify::{Kind, classify};
+use super::sink::{is_text_extreme, only_counts};
 use crate::ir::{Agg, AggFunc, Emit, Loop, Op, Sink, Step, Ty, ValueId};
 
 /// Which parts of a value somebody reads.
@@ -76,7 +77,15 @@ pub(super) fn reads(lp: &Loop, id: ValueId) -> impl Iterator<Item = (ValueId, Ne
 /// Reads of aggregate `index`.
 pub(super) fn agg_reads(lp: &Loop, index: usize) -> Vec<(ValueId, Need)> {
     let Sink::Aggregate(aggs) = &lp.sink else { return Vec::new() };
-    operands(&aggs[index]).collect()
+    let agg = &aggs[index];
+    let need = if only_counts(agg) { Need::VALID } else { Need::BOTH };
+    agg.arg.map(|v| (v, need)).into_iter().chain(agg.filter.map(|v| (v, Need::BOTH))).collect()
+}
+
+/// What the kernels that find minima and maxima of text read, at the end of a chunk.
+pub(super) fn text_agg_reads(lp: &Loop) -> Vec<ValueId> {
+    let Sink::Aggregate(aggs) = &lp.sink else { return Vec::new() };
+    aggs.iter().filter(|a| is_text_extreme(a)).flat_map(|a| a.arg.into_iter().chain(a.filter)).collect()
 }
 
 /// Whether the value needs no instruction where it is used: constants are baked in and columns lie
@@ -243,7 +252,7 @@ fn place_buffers(lp: &Loop, segments: &mut [Segment]) {
     let count = lp.values.len();
     // Walk backwards; `wanted` is what is read behind the current point.
     let mut wanted = vec![Need::default(); count];
-    for v in emitted(lp) {
+    for v in emitted(lp).into_iter().chain(text_agg_reads(lp)) {
         wanted[v.index()].merge(Need::BOTH);
     }
     for (v, need) in group_reads(lp) {

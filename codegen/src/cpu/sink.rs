@@ -7,12 +7,15 @@
 //!
 //! Layout of a slot: eight float sums as they are; integer sums as two 64-bit lanes; minima and maxima
 //! as the lanes of one vector, in an order-preserving signed form ("key"); 128-bit values as they are.
+//! Of text a slot holds only the address of the running value, which a kernel updates at the end of each
+//! chunk; a call that bails has spoiled it, and its caller throws it away.
 
 use super::CompileError;
 use super::bools::{BoolId, Bools, Form};
 use super::emitter::{Emitter, FLAGS};
 use super::lanes::{Lanes, Vecs, int_lanes, lane_type};
 use super::scalar::Scalars;
+use super::schedule::Need;
 use super::wide::Home;
 use crate::ir::{Agg, AggFunc, Sink, Ty, ValueId};
 use cranelift::prelude::*;
@@ -52,6 +55,19 @@ pub(super) struct AggVars {
 
 #[derive(Default)]
 pub(super) struct Counts(Vec<Count>);
+
+/// A minimum or maximum of text, which a kernel finds.
+pub(super) fn is_text_extreme(agg: &Agg) -> bool {
+    match agg.func {
+        AggFunc::Min | AggFunc::Max => agg.ty == Ty::Str,
+        AggFunc::Count | AggFunc::Sum => false,
+    }
+}
+
+/// Whether loops do no more for an aggregate than to count its rows.
+pub(super) fn only_counts(agg: &Agg) -> bool {
+    agg.func == AggFunc::Count || is_text_extreme(agg)
+}
 
 impl<'l> Emitter<'_, 'l> {
     fn agg(&self, index: usize) -> &'l Agg {
@@ -93,7 +109,7 @@ impl<'l> Emitter<'_, 'l> {
         for (at, agg) in aggs.iter().enumerate() {
             let mut list = Vec::new();
             match (agg.func, agg.ty) {
-                (AggFunc::Count, _) => {}
+                (AggFunc::Count, _) | (AggFunc::Min | AggFunc::Max, Ty::Str) => {}
                 (_, Ty::I128) => list.push(types::I128),
                 (AggFunc::Sum, Ty::F64) => list.extend([types::F64X2; 4]),
                 (AggFunc::Sum, Ty::I64 | Ty::U64) => list.push(types::I64X2),
@@ -181,9 +197,35 @@ impl<'l> Emitter<'_, 'l> {
         }
     }
 
-    /// Whether all that is to be done for these aggregates is to count the chunk's rows.
+    /// Whether all that loops do for these aggregates is to count the chunk's rows.
     pub(super) fn only_count_rows(&self, aggs: &[usize]) -> bool {
-        aggs.iter().all(|a| self.agg(*a).func == AggFunc::Count && self.counts_all_rows(*a))
+        aggs.iter().all(|a| only_counts(self.agg(*a)) && self.counts_all_rows(*a))
+    }
+
+    /// Feeds the chunk's rows to minima and maxima of text; at the chunk's end.
+    pub(super) fn feed_text_aggs(&mut self) -> Result<(), CompileError> {
+        let lp = self.lp;
+        let Sink::Aggregate(aggs) = &lp.sink else { return Ok(()) };
+        for (at, agg) in aggs.iter().enumerate() {
+            let Some(arg) = agg.arg.filter(|_| is_text_extreme(agg)) else { continue };
+            let null = self.b.ins().iconst(types::I64, 0);
+            let filter = match agg.filter {
+                None => null,
+                Some(filter) => {
+                    self.ensure(filter, Need::BOTH)?;
+                    self.bits_hold(filter)?
+                }
+            };
+            self.ensure(arg, Need::BOTH)?;
+            let texts = self.buffer_of(arg)?;
+            let valid = self.mem[arg.index()].valid.unwrap_or(null);
+            let slots = self.slots();
+            let offset = at * size_of::<AggSlot>() + offset_of!(AggSlot, lanes);
+            let state = self.b.ins().load(types::I64, FLAGS, slots, offset as i32);
+            let name = if agg.func == AggFunc::Min { "rt_str_min" } else { "rt_str_max" };
+            self.call(name, &[self.n, texts, valid, filter, state])?;
+        }
+        Ok(())
     }
 
     fn counts_all_rows(&self, agg: usize) -> bool {
@@ -294,6 +336,7 @@ impl Lanes<'_, '_, '_> {
             let (func, ty) = (agg.func, agg.ty);
             match (func, agg.arg) {
                 (AggFunc::Count, _) | (_, None) => {}
+                (AggFunc::Min | AggFunc::Max, Some(_)) if ty == Ty::Str => {}
                 (AggFunc::Sum, Some(arg)) => self.feed_sum(*a, ty, arg, mask)?,
                 (AggFunc::Min | AggFunc::Max, Some(arg)) => {
                     self.feed_extreme(*a, func == AggFunc::Min, ty, arg, mask)?;

@@ -77,12 +77,14 @@ impl KeyPlace {
 }
 
 /// Accumulates the value of a row that counts.
-pub(crate) fn update_cell(record: &mut [u64], cell: Cell, func: AggFunc, ty: Ty, value: AggValue) {
+pub(crate) fn update_cell(record: &mut [u64], cell: Cell, func: AggFunc, ty: Ty, value: &AggValue) {
     let at = &mut record[cell.word..cell.word + cell.kind.words()];
     let bits = match (value, ty) {
-        (AggValue::Float(v), Ty::F32) => i64::from((v as f32).to_bits() as i32) as u64,
+        (AggValue::Float(v), Ty::F32) => i64::from((*v as f32).to_bits() as i32) as u64,
         (AggValue::Float(v), _) => v.to_bits(),
-        (AggValue::Int(v), _) => v as u64,
+        (AggValue::Int(v), _) => *v as u64,
+        // Cells hold no text; the verifier admits none, and a count does not look.
+        (AggValue::Text(_), _) => 0,
     };
     match cell.kind {
         CellKind::Sum64 => at[0] = at[0].wrapping_add(if func == AggFunc::Count { 1 } else { bits }),
@@ -90,7 +92,7 @@ pub(crate) fn update_cell(record: &mut [u64], cell: Cell, func: AggFunc, ty: Ty,
         CellKind::Min64 => at[0] = (at[0] as i64).min(order_form(ty, bits) as i64) as u64,
         CellKind::Max64 => at[0] = (at[0] as i64).max(order_form(ty, bits) as i64) as u64,
         CellKind::Sum128 | CellKind::Min128 | CellKind::Max128 => {
-            let AggValue::Int(v) = value else { return };
+            let AggValue::Int(v) = *value else { return };
             // SAFETY: the cell has two words.
             let before = unsafe { read_wide(at.as_ptr()) };
             let after = match cell.kind {

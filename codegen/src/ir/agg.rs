@@ -24,7 +24,7 @@ pub enum AggFunc {
     /// I64, U64 and I128 wrap; F64 as above.
     Sum,
     /// By the order of `Cmp`, except that floats keep the bits of the value found: among equal
-    /// zeros -0.0 is the lesser. Numeric types.
+    /// zeros -0.0 is the lesser. Numeric types and text.
     Min,
     Max,
 }
@@ -42,16 +42,18 @@ pub struct Agg {
 }
 
 /// The value part of a state, after its running parts were combined.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum AggValue {
     Int(i128),
     Float(f64),
+    /// Owned: the batch that the text was in is long gone when states are merged.
+    Text(String),
 }
 
 /// The state of one aggregate over some rows: `count` rows counted; `value` is the sum, minimum or
 /// maximum so far (for `Count` the count again) and means nothing while `count` is 0, except that a
 /// sum is then 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AggState {
     pub count: u64,
     pub value: AggValue,
@@ -59,7 +61,20 @@ pub struct AggState {
 
 impl AggState {
     pub fn empty(agg: &Agg) -> AggState {
-        let value = if agg.ty.is_float() { AggValue::Float(0.0) } else { AggValue::Int(0) };
+        let value = match agg.ty {
+            Ty::F32 | Ty::F64 => AggValue::Float(0.0),
+            Ty::Str => AggValue::Text(String::new()),
+            Ty::Bool
+            | Ty::I8
+            | Ty::I16
+            | Ty::I32
+            | Ty::I64
+            | Ty::I128
+            | Ty::U8
+            | Ty::U16
+            | Ty::U32
+            | Ty::U64 => AggValue::Int(0),
+        };
         AggState { count: 0, value }
     }
 
@@ -69,23 +84,30 @@ impl AggState {
             return;
         }
         if self.count == 0 {
-            *self = *later;
+            self.clone_from(later);
             return;
         }
         self.count += later.count;
-        self.value = match (agg.func, self.value, later.value) {
-            (AggFunc::Count, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.wrapping_add(b)),
+        let empty = AggValue::Int(0);
+        self.value = match (agg.func, std::mem::replace(&mut self.value, empty), &later.value) {
+            (AggFunc::Count, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.wrapping_add(*b)),
             (AggFunc::Sum, AggValue::Int(a), AggValue::Int(b)) => {
-                AggValue::Int(wrap_to(agg.ty, a.wrapping_add(b)))
+                AggValue::Int(wrap_to(agg.ty, a.wrapping_add(*b)))
             }
-            (AggFunc::Min, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.min(b)),
-            (AggFunc::Max, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.max(b)),
+            (AggFunc::Min, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.min(*b)),
+            (AggFunc::Max, AggValue::Int(a), AggValue::Int(b)) => AggValue::Int(a.max(*b)),
             (AggFunc::Sum, AggValue::Float(a), AggValue::Float(b)) => AggValue::Float(one_nan(a + b)),
             (AggFunc::Min, AggValue::Float(a), AggValue::Float(b)) => {
-                AggValue::Float(if b.total_cmp(&a).is_lt() { b } else { a })
+                AggValue::Float(if b.total_cmp(&a).is_lt() { *b } else { a })
             }
             (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
-                AggValue::Float(if b.total_cmp(&a).is_gt() { b } else { a })
+                AggValue::Float(if b.total_cmp(&a).is_gt() { *b } else { a })
+            }
+            (AggFunc::Min, AggValue::Text(a), AggValue::Text(b)) => {
+                AggValue::Text(if *b < a { b.clone() } else { a })
+            }
+            (AggFunc::Max, AggValue::Text(a), AggValue::Text(b)) => {
+                AggValue::Text(if *b > a { b.clone() } else { a })
             }
             (_, a, _) => {
                 debug_assert!(false, "states of different aggregates were merged");

@@ -46,7 +46,7 @@ fn is_cheap(source: &Loop, inst: &Inst) -> bool {
         Op::Input(_) | Op::Const(_) => !touches_text,
         Op::Math(function, _) => !function.is_transcendental(),
         Op::MathBin(..) | Op::StrTest(_) | Op::StrLen(_) | Op::Substr => false,
-        Op::DatePart { .. } | Op::DateTrunc { .. } => false,
+        Op::DatePart { .. } | Op::DateTrunc { .. } | Op::AddInterval { .. } => false,
         // Division is tens of cycles per row, and of 128 bits more.
         Op::Div | Op::Rem => inst.ty.is_float(),
         Op::DecDiv { .. } | Op::DecToInt { .. } | Op::DecFromFloat { .. } => false,

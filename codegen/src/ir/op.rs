@@ -356,6 +356,18 @@ pub enum Op {
         unit: TimeUnit,
     },
 
+    /// `(I32 days | I64 ticks) -> the same`: plus the interval, or minus it. Months come first, and end
+    /// on the month's last day where it is shorter; then days, then nanoseconds, of which a date takes
+    /// whole days (truncating). Fails, as in arrow, when value, result or a step between them lies outside
+    /// chrono's calendar, or the result does not fit. No part of the interval is its type's minimum.
+    AddInterval {
+        unit: TimeUnit,
+        months: i32,
+        days: i32,
+        nanos: i64,
+        subtract: bool,
+    },
+
     /// `(Str) -> Bool`.
     StrTest(StrTest),
     /// `(Str) -> I32`.
@@ -523,7 +535,7 @@ impl Op {
                 want(ty(0)? == unit.ty())?;
                 (Ty::I32, strict || part.can_be_null(*unit))
             }
-            Op::DateTrunc { unit, .. } => {
+            Op::DateTrunc { unit, .. } | Op::AddInterval { unit, .. } => {
                 arity(1)?;
                 want(ty(0)? == unit.ty())?;
                 (unit.ty(), strict)
@@ -559,7 +571,7 @@ impl Op {
             | Op::DecFromInt { fail, .. }
             | Op::DecToInt { fail, .. }
             | Op::DecFromFloat { fail, .. } => *fail == OnFail::Err,
-            Op::DecDiv { .. } | Op::Substr | Op::Guard(_) => true,
+            Op::DecDiv { .. } | Op::AddInterval { .. } | Op::Substr | Op::Guard(_) => true,
             Op::DateTrunc { to, .. } => to.is_coarse(),
             Op::Input(_)
             | Op::Const(_)

@@ -240,6 +240,7 @@ impl Simplifier {
             | Op::MathBin(..)
             | Op::DatePart { .. }
             | Op::DateTrunc { .. }
+            | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
             | Op::Substr => None,

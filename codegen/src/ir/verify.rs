@@ -11,10 +11,11 @@
 //! 5. An output's array type holds the value's type; strings leave as Utf8, LargeUtf8 or Utf8View;
 //!    an output that is not nullable comes from a value that is not.
 //! 6. Aggregates: only `count` may lack an argument, and has type I64; sum is of I64, U64, I128 or
-//!    F64; min and max are of numeric types; other aggregates have their argument's type.
+//!    F64; min and max are of numeric types or text; other aggregates have their argument's type.
 //! 7. The key of a group leaves under the conditions of 5, and there is at least one. Aggregates of groups
-//!    are those of 6.
-//! 8. Decimal operations have precisions from 1 to 38 and powers of ten that fit 128 bits.
+//!    are those of 6, but not of text.
+//! 8. No part of a constant interval is its type's minimum, which has no negative.
+//! 9. Decimal operations have precisions from 1 to 38 and powers of ten that fit 128 bits.
 
 use super::agg::{Agg, AggFunc};
 use super::op::Op;
@@ -150,7 +151,11 @@ fn parameters(op: &Op) -> Result<(), String> {
         Op::DecFromFloat { precision, .. } => digits(*precision),
         Op::DecToInt { scale, .. } => power(scale.unsigned_abs()),
         Op::DecDiv { left_pow, right_pow } => power(*left_pow).and_then(|()| power(*right_pow)),
-        Op::DecToFloat { .. }
+        Op::AddInterval { months: i32::MIN, .. }
+        | Op::AddInterval { days: i32::MIN, .. }
+        | Op::AddInterval { nanos: i64::MIN, .. } => Err("an interval that has no negative".to_owned()),
+        Op::AddInterval { .. }
+        | Op::DecToFloat { .. }
         | Op::Input(_)
         | Op::Const(_)
         | Op::RowIndex
@@ -206,6 +211,12 @@ fn sink(source: &Loop) -> Result<(), VerifyError> {
             for (output, GroupKey { value, data_type, nullable }) in keys.iter().enumerate() {
                 leaves(source, output, *value, data_type, *nullable)?;
             }
+            // Their states are words.
+            let text = |a: &Agg| a.func != AggFunc::Count && a.ty == Ty::Str;
+            if let Some(aggregate) = aggs.iter().position(text) {
+                let message = "text has no state by group".to_owned();
+                return Err(VerifyError::Aggregate { aggregate, message });
+            }
             aggregates(source, aggs)
         }
     }
@@ -244,7 +255,7 @@ fn agg_types(source: &Loop, agg: &Agg) -> Result<(), String> {
         (AggFunc::Count, _) => agg.ty == Ty::I64,
         (AggFunc::Sum | AggFunc::Min | AggFunc::Max, None) => return Err("an argument is missing".to_owned()),
         (AggFunc::Sum, Some(ty)) => agg.ty == ty && matches!(ty, Ty::I64 | Ty::U64 | Ty::I128 | Ty::F64),
-        (AggFunc::Min | AggFunc::Max, Some(ty)) => agg.ty == ty && ty.is_numeric(),
+        (AggFunc::Min | AggFunc::Max, Some(ty)) => agg.ty == ty && (ty.is_numeric() || ty == Ty::Str),
     };
     let shown_arg = arg.map_or("*", Ty::name);
     if ok { Ok(()) } else { Err(format!("{:?}({shown_arg}) cannot have the type {}", agg.func, agg.ty)) }

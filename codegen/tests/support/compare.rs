@@ -64,9 +64,11 @@ fn outputs(source: &Loop, right: &LoopOutput, found: &LoopOutput) -> Option<Stri
 }
 
 /// The bits of a state's value, where it means something.
-fn bits(state: &AggState) -> (bool, u128) {
-    match state.value {
-        AggValue::Int(v) => (false, if state.count == 0 { 0 } else { v as u128 }),
-        AggValue::Float(v) => (true, if state.count == 0 { 0 } else { u128::from(v.to_bits()) }),
+fn bits(state: &AggState) -> (u8, u128, &str) {
+    let counts = state.count > 0;
+    match &state.value {
+        AggValue::Int(v) => (0, if counts { *v as u128 } else { 0 }, ""),
+        AggValue::Float(v) => (1, if counts { u128::from(v.to_bits()) } else { 0 }, ""),
+        AggValue::Text(v) => (2, 0, if counts { v } else { "" }),
     }
 }

@@ -294,7 +294,8 @@ impl Grower<'_> {
                     let (a, part) = (self.value(Ty::I32, depth), self.r.pick(&PARTS));
                     self.inst(Op::DatePart { part, unit: TimeUnit::Day }, &[a])
                 }
-                2 => self.date_trunc(TimeUnit::Day, depth),
+                2 if self.r.percent(50) => self.date_trunc(TimeUnit::Day, depth),
+                2 => self.add_interval(TimeUnit::Day, depth),
                 _ => {
                     let (a, part) = (self.value(Ty::I64, depth), self.r.pick(&PARTS));
                     let unit = self.r.pick(&TICKS);
@@ -303,7 +304,7 @@ impl Grower<'_> {
             },
             9 | 10 | 17.. if ty == Ty::I64 => {
                 let unit = self.r.pick(&TICKS);
-                self.date_trunc(unit, depth)
+                if self.r.percent(50) { self.date_trunc(unit, depth) } else { self.add_interval(unit, depth) }
             }
             11 | 16 if ty == Ty::I64 => self.inst(Op::RowIndex, &[]),
             _ => self.cast(ty, depth),
@@ -317,6 +318,24 @@ impl Grower<'_> {
             to = TruncTo::Day;
         }
         self.inst(Op::DateTrunc { to, unit }, &[a])
+    }
+
+    /// Of any value it may fail, so only where that is allowed; and mostly of one near the epoch.
+    fn add_interval(&mut self, unit: TimeUnit, depth: usize) -> ValueId {
+        if !self.can_fail {
+            return self.date_trunc(unit, depth);
+        }
+        let mut a = self.value(unit.ty(), depth);
+        if self.r.percent(70) {
+            let reach = if unit == TimeUnit::Day { Lit::I32(100_000) } else { Lit::I64(1 << 50) };
+            let reach = self.b.lit(reach);
+            a = self.inst(Op::Rem, &[a, reach]);
+        }
+        let months = if self.r.percent(50) { self.r.between(-500, 500) as i32 } else { 0 };
+        let days = if self.r.percent(50) { self.r.between(-2_000, 2_000) as i32 } else { 0 };
+        let nanos = if self.r.percent(50) { self.r.between(-(1 << 52), 1 << 52) } else { 0 };
+        let subtract = self.r.percent(40);
+        self.inst(Op::AddInterval { unit, months, days, nanos, subtract }, &[a])
     }
 
     fn decimal(&mut self, depth: usize) -> ValueId {
@@ -516,6 +535,8 @@ impl Grower<'_> {
             keys.push(GroupKey { value, data_type, nullable });
         }
         let aggs = if self.r.percent(10) { vec![] } else { self.aggs() };
+        // Text has no state by group.
+        let aggs = aggs.into_iter().filter(|a| a.func == AggFunc::Count || a.ty != Ty::Str).collect();
         Sink::Group { keys, aggs }
     }
 
@@ -535,7 +556,7 @@ impl Grower<'_> {
                 }
                 _ => {
                     let ty = self.r.pick(&Ty::ALL);
-                    let ty = if ty.is_numeric() { ty } else { Ty::I64 };
+                    let ty = if ty.is_numeric() || ty == Ty::Str { ty } else { Ty::I64 };
                     let func = self.r.pick(&[AggFunc::Min, AggFunc::Max]);
                     Agg { func, arg: Some(self.value(ty, 2)), filter, ty }
                 }

@@ -9,6 +9,7 @@
 //! Examples, in seconds: `date_part(Second, Minute, -1) = 59`, `date_trunc(Second, Hour, -1) = -3600`.
 
 pub mod civil;
+pub mod interval;
 
 use crate::bitmap::{set_word, words};
 use crate::isa::dispatch;

@@ -6,7 +6,7 @@ use crate::isa::Level;
 use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike};
 use proptest::prelude::*;
 
-fn datetime(unit: Unit, value: i64) -> Option<NaiveDateTime> {
+pub(super) fn datetime(unit: Unit, value: i64) -> Option<NaiveDateTime> {
     let second = unit.per_second();
     let nanos = value.rem_euclid(second) * (1_000_000_000 / second);
     Some(DateTime::from_timestamp(value.div_euclid(second), nanos as u32)?.naive_utc())
@@ -50,7 +50,7 @@ fn trunc_by_chrono(to: Trunc, at: NaiveDateTime) -> Option<NaiveDateTime> {
 }
 
 /// Ticks near now, near the epoch, anywhere in the calendar, anywhere at all.
-fn tick() -> impl Strategy<Value = (usize, i64)> {
+pub(super) fn tick() -> impl Strategy<Value = (usize, i64)> {
     (0usize..4).prop_flat_map(|unit| {
         let second = Unit::ALL[unit].per_second();
         let calendar = MAX_DAY.saturating_mul(Unit::ALL[unit].per_day());

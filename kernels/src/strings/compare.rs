@@ -25,7 +25,7 @@ pub(crate) unsafe fn equal(a: &StrRef, b: &StrRef) -> bool {
 /// # Safety
 /// Both refer to living strings.
 #[inline(always)]
-unsafe fn order(a: &StrRef, b: &StrRef) -> Ordering {
+pub(super) unsafe fn order(a: &StrRef, b: &StrRef) -> Ordering {
     match u32::from_be_bytes(a.prefix).cmp(&u32::from_be_bytes(b.prefix)) {
         // SAFETY: the caller's promise.
         Ordering::Equal => unsafe { a.bytes().cmp(b.bytes()) },

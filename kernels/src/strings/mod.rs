@@ -7,6 +7,7 @@
 
 pub mod builder;
 pub mod compare;
+pub mod extreme;
 pub mod length;
 pub mod like;
 pub mod load;

@@ -134,6 +134,12 @@ impl StageBuilder {
                 let (a, b) = self.pair(e, scope, cx)?;
                 self.op(plain(e.op(), Overflow::Err)?, &[a, b], cx)
             }
+            (D::Date32 | D::Timestamp(..), Operator::Plus | Operator::Minus, D::Interval(_)) => {
+                self.add_interval(e.left(), e.right(), *e.op() == Operator::Minus, scope, cx)
+            }
+            (D::Interval(_), Operator::Plus, D::Date32 | D::Timestamp(..)) => {
+                self.add_interval(e.right(), e.left(), false, scope, cx)
+            }
             _ => Err(format!("no loop computes {lt} {} {rt}", e.op())),
         }
     }

@@ -1,4 +1,4 @@
-//! CASE and IN.
+//! CASE, IN, `greatest` and `least`.
 //!
 //! An arm's condition counts on the rows that no earlier arm took, its value on the rows it takes;
 //! so a CASE raises only what the taken arms raise.
@@ -6,10 +6,18 @@
 //! Unlike `=`, CASE with a base expression and IN compare floats by their bits, where -0.0 is not
 //! 0.0 (arrow's `eq`, DataFusion's set lookup). The two agree unless a zero is compared, so these
 //! forms are native for constants other than zero only.
+//!
+//! DataFusion can simplify an arm to another type than the CASE was planned with: `round` of a decimal
+//! changes its scale. What such a CASE evaluates to, type included, then depends on which rows are in
+//! the batch, so it cannot even be called: the operator that holds it is left to DataFusion
+//! ([`mistyped_case`]).
 
 use super::{Ctx, Expr, Native, Scope, StageBuilder, data_type, literal};
+use arrow::datatypes::Schema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::{CaseExpr, InListExpr, Literal};
-use fuseline_codegen::ir::{CmpOp, Input, Lit, Op, Ty, ValueId};
+use fuseline_codegen::ir::{CmpOp, Input, Lit, Op, Overflow, Ty, ValueId};
 use std::collections::HashSet;
 
 impl StageBuilder {
@@ -21,14 +29,6 @@ impl StageBuilder {
             Some(base) => Some(self.value(base, scope, cx)?),
             None => None,
         };
-        // DataFusion can simplify an arm to another type than the CASE was planned with (`round` of a
-        // decimal changes its scale); what its operator makes of that is its own.
-        for arm in e.when_then_expr().iter().map(|(_, then)| then).chain(e.else_expr()) {
-            let arm = data_type(arm, &scope.schema)?;
-            if arm != result && !arm.is_null() {
-                return Err(format!("an arm is {arm}, the result {result}"));
-            }
-        }
         let mut arms = vec![];
         let mut rest = cx;
         for (when, then) in e.when_then_expr() {
@@ -104,6 +104,55 @@ impl StageBuilder {
         self.total(Op::NullIf, &[found, absent])
     }
 
+    /// `greatest` and `least`, which leave NULLs out. Floats are in total order, where -0.0 lies below 0.0.
+    pub(super) fn extreme(
+        &mut self,
+        e: &ScalarFunctionExpr,
+        greatest: bool,
+        scope: &Scope,
+        cx: Ctx,
+    ) -> Native<ValueId> {
+        let (first, rest) = e.args().split_first().ok_or("it takes arguments")?;
+        let of = data_type(first, &scope.schema)?;
+        let mut best = self.value(first, scope, cx)?;
+        let ty = self.ir.ty(best);
+        for arg in rest {
+            let arg_type = data_type(arg, &scope.schema)?;
+            if arg_type != of && !arg_type.is_null() {
+                return Err(format!("it compares {of} with {arg_type}"));
+            }
+            let other = self.value_as(arg, ty, scope, cx)?;
+            let cmp = if greatest { CmpOp::Ge } else { CmpOp::Le };
+            let keep = self.total(Op::Cmp(cmp), &[best, other])?;
+            let mut chosen = self.total(Op::Select, &[keep, best, other])?;
+            if ty.is_float() {
+                chosen = self.zero_by_sign(best, other, chosen, greatest)?;
+            }
+            // A comparison with NULL took the other one, which may be that NULL.
+            best = self.total(Op::Coalesce, &[chosen, best])?;
+        }
+        Ok(best)
+    }
+
+    /// `chosen`, but of two zeros the greater or lesser by sign.
+    fn zero_by_sign(&mut self, a: ValueId, b: ValueId, chosen: ValueId, greatest: bool) -> Native<ValueId> {
+        let ty = self.ir.ty(a);
+        let zero = literal::float_lit(ty, 0.0).ok_or_else(|| format!("{ty} is no float type"))?;
+        let zero = self.ir.lit(zero);
+        let zeros = [a, b].map(|v| self.total(Op::Cmp(CmpOp::Eq), &[v, zero]));
+        let [of_a, of_b] = zeros;
+        let both = self.total(Op::And, &[of_a?, of_b?])?;
+        // The sum of two zeros is -0.0 only if both are; the other way round with signs exchanged.
+        let sum = if greatest {
+            self.total(Op::Add(Overflow::Wrap), &[a, b])?
+        } else {
+            let minus = self.total(Op::Neg(Overflow::Wrap), &[a])?;
+            let sum = self.total(Op::Sub(Overflow::Wrap), &[minus, b])?;
+            self.total(Op::Neg(Overflow::Wrap), &[sum])?
+        };
+        self.total(Op::Select, &[both, sum, chosen])
+    }
+
     /// A list with expressions in it: equal to the first or the second or …
     fn in_values(&mut self, e: &InListExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
         let value = self.value(e.expr(), scope, cx)?;
@@ -127,6 +176,27 @@ impl StageBuilder {
         }
         found.ok_or_else(|| "the list is empty".to_owned())
     }
+}
+
+/// What is wrong with the first CASE within the expression that has an arm of another type than its own.
+pub(crate) fn mistyped_case(expr: &Expr, schema: &Schema) -> Option<String> {
+    let mut found = None;
+    // The visitor itself never errs.
+    let _ = expr.apply(|e| {
+        if let Some(case) = e.downcast_ref::<CaseExpr>()
+            && let Ok(result) = data_type(e, schema)
+        {
+            let arms = case.when_then_expr().iter().map(|(_, then)| then).chain(case.else_expr());
+            let mut types = arms.filter_map(|arm| data_type(arm, schema).ok());
+            if let Some(arm) = types.find(|arm| *arm != result && !arm.is_null()) {
+                let why = format!("it holds a CASE of type {result} with an arm of type {arm}");
+                found = Some(why);
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
 /// Whether the expression is a constant float other than zero (NULL counts).

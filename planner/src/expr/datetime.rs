@@ -1,9 +1,10 @@
-//! `date_part` and `date_trunc` of dates and of instants in UTC.
+//! `date_part` and `date_trunc` of dates and of instants in UTC, and constant intervals added to them.
 //!
-//! Instants in another zone, times of day, intervals, and the rarer parts are calls.
+//! Instants in another zone, times of day, other intervals, and the rarer parts are calls.
 
-use super::{Ctx, Native, Scope, StageBuilder, data_type, is_utc};
+use super::{Ctx, Expr, Native, Scope, StageBuilder, data_type, is_utc};
 use arrow::datatypes::{DataType, TimeUnit as ArrowUnit};
+use datafusion::common::ScalarValue;
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr::expressions::Literal;
 use fuseline_codegen::ir::{DatePart, Lit, OnFail, Op, Overflow, TimeUnit, TruncTo, Ty, ValueId};
@@ -66,6 +67,35 @@ impl StageBuilder {
             return Ok(v);
         }
         self.op(Op::DateTrunc { to, unit }, &[v], cx)
+    }
+}
+
+impl StageBuilder {
+    /// A date or instant plus or minus a constant interval.
+    pub(super) fn add_interval(
+        &mut self,
+        instant: &Expr,
+        interval: &Expr,
+        subtract: bool,
+        scope: &Scope,
+        cx: Ctx,
+    ) -> Native<ValueId> {
+        let from = data_type(instant, &scope.schema)?;
+        let interval = interval.downcast_ref::<Literal>().map(|l| l.value());
+        let Some(ScalarValue::IntervalMonthDayNano(interval)) = interval else {
+            return Err("its interval is not a constant of months, days and nanoseconds".to_owned());
+        };
+        // A Date64 has a time of day, and what becomes of it is arrow's own.
+        let unit = unit_of(&from)
+            .filter(|_| from != DataType::Date64)
+            .ok_or_else(|| format!("loops add no interval to a {from}"))?;
+        let v = self.value(instant, scope, cx)?;
+        let Some(interval) = interval else { return Ok(self.ir.lit(Lit::Null(unit.ty()))) };
+        let (months, days, nanos) = (interval.months, interval.days, interval.nanoseconds);
+        if months == i32::MIN || days == i32::MIN || nanos == i64::MIN {
+            return Err("its interval is too long".to_owned());
+        }
+        self.op(Op::AddInterval { unit, months, days, nanos, subtract }, &[v], cx)
     }
 }
 
@@ -146,7 +176,7 @@ fn is_clock_part(part: DatePart) -> bool {
 }
 
 /// A constant name without quotes, in lower case.
-fn constant_name(expr: &super::Expr) -> Option<String> {
+fn constant_name(expr: &Expr) -> Option<String> {
     let value = expr.downcast_ref::<Literal>()?.value();
     let text = value.try_as_str().flatten()?;
     Some(text.trim_matches(|c| c == '\'' || c == '"').to_lowercase())

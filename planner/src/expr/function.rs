@@ -28,6 +28,8 @@ enum Known {
     IsZero,
     Nanvl,
     NullIf,
+    Greatest,
+    Least,
     DatePart,
     DateTrunc,
     Length(Bound),
@@ -72,6 +74,8 @@ fn by_name(name: &str) -> Option<Known> {
         "iszero" => Known::IsZero,
         "nanvl" => Known::Nanvl,
         "nullif" => Known::NullIf,
+        "greatest" => Known::Greatest,
+        "least" => Known::Least,
         "date_part" => Known::DatePart,
         "date_trunc" => Known::DateTrunc,
         "character_length" => Known::Length(Bound::Chars),
@@ -117,6 +121,8 @@ pub(super) fn is_expensive(e: &ScalarFunctionExpr) -> bool {
         | Known::IsZero
         | Known::Nanvl
         | Known::NullIf
+        | Known::Greatest
+        | Known::Least
         | Known::Length(Bound::Bytes)
         | Known::StartsWith
         | Known::EndsWith => false,
@@ -141,6 +147,8 @@ impl StageBuilder {
             Known::IsZero => self.iszero(e, scope, cx),
             Known::Nanvl => self.nanvl(e, scope, cx),
             Known::NullIf => self.nullif(e, scope, cx),
+            Known::Greatest => self.extreme(e, true, scope, cx),
+            Known::Least => self.extreme(e, false, scope, cx),
             Known::DatePart => self.date_part(e, scope, cx),
             Known::DateTrunc => self.date_trunc(e, scope, cx),
             Known::Length(bound) => self.text_length(e, bound, scope, cx),

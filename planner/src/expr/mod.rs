@@ -23,6 +23,7 @@ mod math;
 mod string;
 
 pub(crate) use bind::{is_expensive, over_columns};
+pub(crate) use case::mistyped_case;
 
 use crate::options::PlanOptions;
 use crate::support::Reason;

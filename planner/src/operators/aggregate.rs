@@ -5,7 +5,7 @@
 //! of all its morsels itself.
 
 use super::{Plan, one_line};
-use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type};
+use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type, mistyped_case};
 use crate::finals::{FinalColumn, Finish};
 use crate::stage::FusedOperator;
 use crate::support::Reason;
@@ -30,9 +30,6 @@ pub(super) enum Known {
     Min,
     Max,
     Avg,
-    /// The least or greatest of booleans as numbers.
-    BoolAnd,
-    BoolOr,
 }
 
 /// Ungrouped aggregates at the top of a run.
@@ -72,7 +69,9 @@ impl Aggregates {
         };
         let mut functions = vec![];
         for (function, filter) in first.aggr_expr().iter().zip(first.filter_expr()) {
-            match support(function) {
+            let args = function.expressions();
+            let mistyped = args.iter().chain(filter).find_map(|e| mistyped_case(e, &first.input().schema()));
+            match mistyped.map_or_else(|| support(function), Err) {
                 Ok(known) => functions.push((known, function.clone(), filter.clone())),
                 Err(why) => return Some(Err(Reason::new(function.name(), why))),
             }
@@ -100,10 +99,8 @@ impl Aggregates {
             let (func, arg) = match known {
                 Known::Count => (AggFunc::Count, counted(b, function, scope, cx, &mut filter)?),
                 Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, function, scope, cx)?)),
-                Known::Min => (AggFunc::Min, Some(argument(b, function, scope, cx)?)),
-                Known::Max => (AggFunc::Max, Some(argument(b, function, scope, cx)?)),
-                Known::BoolAnd => (AggFunc::Min, Some(truth(b, function, scope, cx)?)),
-                Known::BoolOr => (AggFunc::Max, Some(truth(b, function, scope, cx)?)),
+                Known::Min => (AggFunc::Min, Some(ordered(b, function, scope, cx)?)),
+                Known::Max => (AggFunc::Max, Some(ordered(b, function, scope, cx)?)),
             };
             let ty = match (func, arg) {
                 (AggFunc::Count, _) | (_, None) => Ty::I64,
@@ -116,7 +113,7 @@ impl Aggregates {
             });
             let how = match known {
                 Known::Count => Finish::Count,
-                Known::Sum | Known::Min | Known::Max | Known::BoolAnd | Known::BoolOr => Finish::Value,
+                Known::Sum | Known::Min | Known::Max => Finish::Value,
                 Known::Avg => match avg_sum_scale(function, &scope.schema)? {
                     None => Finish::AvgFloat,
                     Some((sum_scale, wide)) => Finish::AvgDecimal { sum_scale, wide },
@@ -147,16 +144,11 @@ pub(super) fn avg_sum_scale(
 /// Whether stages compute the aggregate, from the types alone.
 pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
     let known = known(f.fun()).ok_or("no stage computes this aggregate function")?;
-    let same_by_distinct = match known {
-        Known::Min | Known::Max | Known::BoolAnd | Known::BoolOr => true,
-        Known::Count | Known::Sum | Known::Avg => false,
-    };
-    if f.is_distinct() && !same_by_distinct {
+    if f.is_distinct() && !matches!(known, Known::Min | Known::Max) {
         return Err("stages do not aggregate distinct values".to_owned());
     }
     let output = f.field();
     let output = output.data_type();
-    let numeric = Input::physical(output).is_some_and(|t| t.is_numeric());
     let supported = match known {
         Known::Count => *output == DataType::Int64,
         Known::Sum => matches!(
@@ -167,8 +159,7 @@ pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
                 | DataType::Decimal128(..)
                 | DataType::Duration(_)
         ),
-        Known::Min | Known::Max => numeric,
-        Known::BoolAnd | Known::BoolOr => *output == DataType::Boolean,
+        Known::Min | Known::Max => Input::physical(output).is_some(),
         Known::Avg => match output {
             DataType::Float64 => true,
             // The output has 4 digits more than the argument, up to 38.
@@ -187,9 +178,10 @@ fn known(f: &AggregateUDF) -> Option<Known> {
         "sum" if own(agg::sum::sum_udaf()) => Some(Known::Sum),
         "min" if own(agg::min_max::min_udaf()) => Some(Known::Min),
         "max" if own(agg::min_max::max_udaf()) => Some(Known::Max),
+        // Of booleans, false is the lesser.
+        "bool_and" if own(agg::bool_and_or::bool_and_udaf()) => Some(Known::Min),
+        "bool_or" if own(agg::bool_and_or::bool_or_udaf()) => Some(Known::Max),
         "avg" if own(agg::average::avg_udaf()) => Some(Known::Avg),
-        "bool_and" if own(agg::bool_and_or::bool_and_udaf()) => Some(Known::BoolAnd),
-        "bool_or" if own(agg::bool_and_or::bool_or_udaf()) => Some(Known::BoolOr),
         _ => None,
     }
 }
@@ -204,16 +196,15 @@ pub(super) fn argument(
     b.value(&arg, scope, cx)
 }
 
-/// A boolean argument as 0 or 1.
-pub(super) fn truth(
+/// What a minimum or maximum is of: booleans become small integers, which have the same order.
+pub(super) fn ordered(
     b: &mut StageBuilder,
     f: &AggregateFunctionExpr,
     scope: &Scope,
     cx: Ctx,
 ) -> Result<ValueId, String> {
-    let [arg] = f.expressions().try_into().map_err(|_| "it takes one argument")?;
-    let arg = b.value_as(&arg, Ty::Bool, scope, cx)?;
-    b.total(Op::Cast(Ty::U8, OnFail::Err), &[arg])
+    let v = argument(b, f, scope, cx)?;
+    if b.ir.ty(v) == Ty::Bool { b.total(Op::Cast(Ty::U8, OnFail::Err), &[v]) } else { Ok(v) }
 }
 
 /// What count counts: rows where every argument is valid. An argument whose type no loop holds is

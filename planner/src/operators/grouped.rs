@@ -11,7 +11,7 @@
 //! Minima and maxima of floats are by total order, as they are without groups. DataFusion's own by group
 //! depend on the order of rows where there are NaNs, and never find an infinity that is all there is.
 
-use super::aggregate::{Known, argument, avg_sum_scale, counted, support, truth};
+use super::aggregate::{Known, argument, avg_sum_scale, counted, ordered, support};
 use super::{Plan, one_line};
 use crate::expr::{Ctx, Expr, Scope, StageBuilder};
 use crate::group_columns::GroupColumn;
@@ -110,6 +110,11 @@ impl Grouped {
         let mut functions = vec![];
         for (function, filter) in first.aggr_expr().iter().zip(first.filter_expr()) {
             let known = support(function).map_err(|why| (Some(function.name().to_owned()), why))?;
+            let text = Input::physical(function.field().data_type()) == Some(Ty::Str);
+            if text && matches!(known, Known::Min | Known::Max) {
+                let why = "no stage computes it by group for the type of text".to_owned();
+                return Err((Some(function.name().to_owned()), why));
+            }
             functions.push(Function { known, function: function.clone(), filter: filter.clone() });
         }
         Ok(Grouped {
@@ -166,10 +171,8 @@ impl Grouped {
         let (func, arg) = match f.known {
             Known::Count => (AggFunc::Count, counted(b, &f.function, scope, cx, &mut filter)?),
             Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, &f.function, scope, cx)?)),
-            Known::Min => (AggFunc::Min, Some(argument(b, &f.function, scope, cx)?)),
-            Known::Max => (AggFunc::Max, Some(argument(b, &f.function, scope, cx)?)),
-            Known::BoolAnd => (AggFunc::Min, Some(truth(b, &f.function, scope, cx)?)),
-            Known::BoolOr => (AggFunc::Max, Some(truth(b, &f.function, scope, cx)?)),
+            Known::Min => (AggFunc::Min, Some(ordered(b, &f.function, scope, cx)?)),
+            Known::Max => (AggFunc::Max, Some(ordered(b, &f.function, scope, cx)?)),
         };
         let mut cell = |agg: Agg| {
             end.aggs.iter().position(|a| *a == agg).unwrap_or_else(|| {
@@ -200,12 +203,9 @@ impl Grouped {
         }
         let always = counts.is_none() && filter.is_none();
         let count = if always { None } else { Some(cell(count)) };
-        let column = match f.known {
-            Known::BoolAnd | Known::BoolOr => GroupColumn::Truth { agg, count },
-            Known::Count | Known::Sum | Known::Min | Known::Max | Known::Avg => {
-                GroupColumn::Value { agg, count }
-            }
-        };
+        let truth = *f.function.field().data_type() == DataType::Boolean;
+        let column =
+            if truth { GroupColumn::Truth { agg, count } } else { GroupColumn::Value { agg, count } };
         end.columns.push(column);
         end.states.push(column);
         Ok(())

@@ -9,7 +9,7 @@ mod aggregate;
 mod grouped;
 mod range;
 
-use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive, sql};
+use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive, mistyped_case, sql};
 use crate::finals::FinalColumn;
 use crate::options::{FusionMode, PlanOptions};
 use crate::segments::{Ending, cut};
@@ -53,6 +53,8 @@ struct Run {
     partitions: Option<usize>,
     range: Option<Range>,
     child: Option<Plan>,
+    /// Why the child, a filter or projection, was not absorbed.
+    refused: Option<Reason>,
 }
 
 impl Run {
@@ -145,7 +147,7 @@ fn match_run(root: &Plan) -> Option<Support<Run>> {
     }
     match_steps(&mut run, node);
     if !run.aggregates() && run.steps.is_empty() {
-        return None;
+        return run.refused.map(Support::Unsupported);
     }
     Some(Support::Supported(run))
 }
@@ -165,6 +167,10 @@ fn over(outer: Limit, inner: Limit) -> Limit {
 /// ones over its child.
 fn match_steps(run: &mut Run, mut node: Plan) {
     loop {
+        run.refused = refusal(&node);
+        if run.refused.is_some() {
+            break;
+        }
         if let Some(filter) = node.downcast_ref::<FilterExec>() {
             if let Some(fetch) = filter.fetch() {
                 let only_projections = run.steps.iter().all(|s| matches!(s, Step::Project(_)));
@@ -216,6 +222,19 @@ fn match_steps(run: &mut Run, mut node: Plan) {
         }
     }
     run.child = Some(node);
+}
+
+/// Why a filter or projection can be no part of any stage, whatever is around it.
+fn refusal(node: &Plan) -> Option<Reason> {
+    let why = if let Some(filter) = node.downcast_ref::<FilterExec>() {
+        mistyped_case(filter.predicate(), &filter.input().schema())
+    } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+        let schema = projection.input().schema();
+        projection.expr().iter().find_map(|e| mistyped_case(&e.expr, &schema))
+    } else {
+        None
+    };
+    why.map(|why| Reason::new(one_line(node), why))
 }
 
 fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, String> {

@@ -97,6 +97,13 @@ fn over_columns() {
         "SELECT sum(CASE WHEN s LIKE 'a%' THEN dk * (1 - d2) ELSE 0 END) / sum(dk) FROM t",
         "SELECT sum(ts - ts) FROM t WHERE k > 1",
         "SELECT avg(d * dk) FROM t",
+        "SELECT min(s), max(s), min(sv), max(sv), min(ls), max(ls), min(sd), max(sd) FROM t",
+        "SELECT min(s) FILTER (WHERE b), max(sv) FILTER (WHERE k > 3), min(substr(ls, 2)) FROM t WHERE k > 1",
+        "SELECT max(upper(s)), min(CASE WHEN b THEN s ELSE 'm' END), max('x') FROM t WHERE i32 > 0",
+        "SELECT min(s), max(sd), min(b), count(*) FROM t WHERE i32 > 1000000",
+        "SELECT min(b), max(b), min(c), max(c), bool_and(b), bool_or(b), bool_and(c) FROM t",
+        "SELECT bool_and(i32 > 0), bool_or(i32 > 0) FILTER (WHERE k > 5), max(i32 > k) FROM t",
+        "SELECT min(date + INTERVAL '1 month'), max(ts - INTERVAL '1 day') FROM t",
     ]);
 }
 

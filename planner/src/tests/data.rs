@@ -15,7 +15,7 @@ fn pick<T: Copy>(values: &[T], salt: usize) -> Vec<Option<T>> {
             let h = (i as u64 * 0x9E37_79B9 + salt as u64 * 0x85EB_CA6B).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
             let h = (h >> 33) as usize;
             // A column with an odd salt has nulls.
-            if salt % 2 == 1 && h % 7 == 0 { None } else { Some(values[(h / 7) % values.len()]) }
+            if salt % 2 == 1 && h.is_multiple_of(7) { None } else { Some(values[(h / 7) % values.len()]) }
         })
         .collect()
 }

@@ -395,6 +395,52 @@ fn numeric_functions() {
 }
 
 #[test]
+fn intervals() {
+    check(
+        &[
+            "date + INTERVAL '1 day'",
+            "date - INTERVAL '1 month'",
+            "INTERVAL '1 year 2 months 3 days' + date",
+            "date + INTERVAL '49 hours'",
+            "date - INTERVAL '49 hours'",
+            "ts + INTERVAL '90 minutes'",
+            "ts - INTERVAL '13 months 1 day 0.000000001 seconds'",
+            "ts_utc + INTERVAL '1 month'",
+            "ts + CAST(NULL AS INTERVAL)",
+            "date < date + INTERVAL '1 month'",
+        ],
+        true,
+    );
+    // A DATE64 and an interval from a column are left to arrow.
+    check(&["date64 + INTERVAL '1 day'", "ts - CAST(k || ' days' AS INTERVAL)"], false);
+}
+
+#[test]
+fn greatest_and_least() {
+    check(
+        &[
+            "greatest(i32, k)",
+            "least(i32, k, 3)",
+            "greatest(f64, p)",
+            "least(f64, p)",
+            "greatest(f64_edge, f64)",
+            "least(f64_edge, f64)",
+            "greatest(f64_edge, f64, CAST('-0' AS DOUBLE))",
+            "least(f64, 0.0, CAST('-0' AS DOUBLE), f64_edge)",
+            "greatest(f32, CAST(f64 AS REAL))",
+            "greatest(d, d2)",
+            "least(s, 'm')",
+            "greatest(s, sv)",
+            "least(date, DATE '2000-01-01')",
+            "greatest(b, c)",
+            "least(i32, NULL)",
+            "greatest(i32)",
+        ],
+        true,
+    );
+}
+
+#[test]
 fn texts_and_times() {
     check(
         &[

@@ -182,7 +182,7 @@ fn same_states(a: &[AggState], b: &[AggState]) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(x, y)| {
             x.count == y.count
-                && match (x.value, y.value) {
+                && match (&x.value, &y.value) {
                     (AggValue::Float(x), AggValue::Float(y)) => {
                         x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan())
                     }

@@ -38,9 +38,9 @@ pub fn from_list(list: &Bound<'_, PyList>, data_type: &DataType) -> PyResult<(Ar
     let mut misfits = Misfits::new();
     let array: ArrayRef = match data_type {
         DataType::Null => new_null_array(data_type, list.len()),
-        DataType::Float64 => plain::<Float64Type>(list, &mut misfits, raw_float)?,
+        DataType::Float64 => one_block::<Float64Type>(list, &mut misfits)?,
         DataType::Float32 => numbers::<Float32Type>(list, &mut misfits, |o| float(o).map(|v| v as f32))?,
-        DataType::Int64 => plain::<Int64Type>(list, &mut misfits, raw_int)?,
+        DataType::Int64 => one_block::<Int64Type>(list, &mut misfits)?,
         DataType::Int32 => numbers::<Int32Type>(list, &mut misfits, narrow::<i32>)?,
         DataType::Int16 => numbers::<Int16Type>(list, &mut misfits, narrow::<i16>)?,
         DataType::Int8 => numbers::<Int8Type>(list, &mut misfits, narrow::<i8>)?,
@@ -179,47 +179,82 @@ fn micros_by<T: ArrowPrimitiveType<Native = i64>>(
     numbers::<T>(list, misfits, |o| micros.call1(py, (o,))?.extract::<i64>(py))
 }
 
-/// As [`numbers`] for values that Python's C interface reads in one step, without a reference of our
-/// own to each item. `read` must return `None` iff it has set an exception.
-fn plain<T: ArrowPrimitiveType>(
-    list: &Bound<'_, PyList>,
-    misfits: &mut Misfits,
-    read: impl Fn(*mut ffi::PyObject) -> Option<T::Native>,
-) -> PyResult<ArrayRef> {
-    let py = list.py();
-    let rows = list.len();
-    let mut values: Vec<T::Native> = Vec::with_capacity(rows);
-    let mut nulls = NullBufferBuilder::new(rows);
-    // SAFETY: None lives as long as the interpreter.
-    let none = unsafe { ffi::Py_None() };
-    for row in 0..rows {
-        // SAFETY: the GIL is held. The reference is borrowed from the list, which only we have; it is
-        // null, with an exception, should somebody have shortened it all the same.
-        let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), row as isize) };
-        if item.is_null() {
-            return Err(PyErr::fetch(py));
-        }
-        if item == none {
-            values.push(T::Native::default());
-            nulls.append_null();
-            continue;
-        }
-        match read(item) {
-            Some(value) => {
-                values.push(value);
-                nulls.append_non_null();
+/// Numbers that Python's C interface reads in one step.
+pub trait Plain: ArrowPrimitiveType {
+    /// `None` iff it has set an exception. The GIL is held, and the object is alive.
+    fn read(object: *mut ffi::PyObject) -> Option<Self::Native>;
+}
+
+impl Plain for Float64Type {
+    fn read(object: *mut ffi::PyObject) -> Option<f64> {
+        raw_float(object)
+    }
+}
+
+impl Plain for Int64Type {
+    fn read(object: *mut ffi::PyObject) -> Option<i64> {
+        raw_int(object)
+    }
+}
+
+/// A column of such numbers, list by list, without a reference of our own to each item.
+pub struct PlainColumn<T: Plain> {
+    values: Vec<T::Native>,
+    nulls: NullBufferBuilder,
+}
+
+impl<T: Plain> PlainColumn<T> {
+    pub fn with_capacity(rows: usize) -> PlainColumn<T> {
+        PlainColumn { values: Vec::with_capacity(rows), nulls: NullBufferBuilder::new(rows) }
+    }
+
+    /// Adds the list's items; rows in `misfits` are those of the list.
+    ///
+    /// # Errors
+    /// The exception of what is no row's fault.
+    pub fn append(&mut self, list: &Bound<'_, PyList>, misfits: &mut Misfits) -> PyResult<()> {
+        let py = list.py();
+        // SAFETY: None lives as long as the interpreter.
+        let none = unsafe { ffi::Py_None() };
+        // Valid rows that `nulls` has not been told of.
+        let mut valid = 0;
+        for row in 0..list.len() {
+            // SAFETY: the GIL is held. The reference is borrowed from the list, which only we have; it
+            // is null, with an exception, should somebody have shortened it all the same.
+            let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), row as isize) };
+            if item.is_null() {
+                return Err(PyErr::fetch(py));
             }
-            None => {
+            let value = if item == none { None } else { T::read(item) };
+            if let Some(value) = value {
+                self.values.push(value);
+                valid += 1;
+                continue;
+            }
+            if item != none {
                 let error = PyErr::fetch(py);
-                values.push(T::Native::default());
-                nulls.append_null();
                 if !is_missing(&list.get_item(row)?) {
                     misfits.push((row, failure(py, error, false)));
                 }
             }
+            self.values.push(T::Native::default());
+            self.nulls.append_n_non_nulls(valid);
+            self.nulls.append_null();
+            valid = 0;
         }
+        self.nulls.append_n_non_nulls(valid);
+        Ok(())
     }
-    Ok(Arc::new(PrimitiveArray::<T>::new(values.into(), nulls.finish())))
+
+    pub fn finish(mut self) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(self.values.into(), self.nulls.finish()))
+    }
+}
+
+fn one_block<T: Plain>(list: &Bound<'_, PyList>, misfits: &mut Misfits) -> PyResult<ArrayRef> {
+    let mut column = PlainColumn::<T>::with_capacity(list.len());
+    column.append(list, misfits)?;
+    Ok(column.finish())
 }
 
 fn raw_float(o: *mut ffi::PyObject) -> Option<f64> {

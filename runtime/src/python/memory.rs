@@ -73,8 +73,8 @@ pub fn borrow(object: &Bound<'_, PyAny>) -> PyResult<Buffer> {
     unsafe { ffi::PyBuffer_Release(&raw mut view) };
     let owner = Owner(AssertUnwindSafe(object.clone().unbind()));
     match NonNull::new(pointer) {
-        // SAFETY: `pointer` is valid for `bytes` bytes as long as the owner is alive.
         Some(pointer) if bytes > 0 => {
+            // SAFETY: `pointer` is valid for `bytes` bytes as long as the owner is alive.
             Ok(unsafe { Buffer::from_custom_allocation(pointer, bytes, Arc::new(owner)) })
         }
         Some(_) | None => Ok(Buffer::from(Vec::<u8>::new())),

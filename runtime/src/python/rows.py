@@ -9,7 +9,7 @@ import datetime
 import textwrap
 
 _EPOCH = datetime.datetime(1970, 1, 1)
-_EPOCH_UTC = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_EPOCH_UTC = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
@@ -83,7 +83,7 @@ def instant_in(micros, zone):
 def zone(name):
     """The zone of an Arrow type: a name, or an offset such as "+02:00"."""
     if name.upper() in ("UTC", "Z"):
-        return datetime.timezone.utc
+        return datetime.UTC
     if name[0] in "+-":
         digits = name[1:].replace(":", "")
         offset = datetime.timedelta(hours=int(digits[:2]), minutes=int(digits[2:4] or 0))

@@ -32,36 +32,50 @@ use std::os::raw::{c_char, c_long};
 /// # Errors
 /// The exception of making a value.
 pub fn to_list<'py>(py: Python<'py>, array: &ArrayRef) -> PyResult<Bound<'py, PyList>> {
+    to_list_in(py, array, None)
+}
+
+/// As [`to_list`], in a list of the caller's if it has the right length, holds numbers, and nobody
+/// else refers to it. A number that is made just before its predecessor is dropped takes the memory
+/// that was dropped before, which is in the first-level cache.
+///
+/// # Errors
+/// As [`to_list`].
+pub fn to_list_in<'py>(
+    py: Python<'py>,
+    array: &ArrayRef,
+    old: Option<Bound<'py, PyList>>,
+) -> PyResult<Bound<'py, PyList>> {
     match array.data_type() {
-        DataType::Float64 => numbers::<Float64Type>(py, array, |v| {
+        DataType::Float64 => numbers::<Float64Type>(py, array, old, |v| {
             // SAFETY: the GIL is held; the function returns a new reference or null.
             unsafe { ffi::PyFloat_FromDouble(v) }
         }),
-        DataType::Float32 => numbers::<Float32Type>(py, array, |v| {
+        DataType::Float32 => numbers::<Float32Type>(py, array, old, |v| {
             // SAFETY: as above.
             unsafe { ffi::PyFloat_FromDouble(f64::from(v)) }
         }),
-        DataType::Float16 => numbers::<Float16Type>(py, array, |v| {
+        DataType::Float16 => numbers::<Float16Type>(py, array, old, |v| {
             // SAFETY: as above.
             unsafe { ffi::PyFloat_FromDouble(f64::from(v)) }
         }),
-        DataType::Int64 => numbers::<Int64Type>(py, array, |v| {
+        DataType::Int64 => numbers::<Int64Type>(py, array, old, |v| {
             // SAFETY: as above.
             unsafe { ffi::PyLong_FromLongLong(v) }
         }),
-        DataType::Int32 => numbers::<Int32Type>(py, array, |v| long(c_long::from(v))),
-        DataType::Int16 => numbers::<Int16Type>(py, array, |v| long(c_long::from(v))),
-        DataType::Int8 => numbers::<Int8Type>(py, array, |v| long(c_long::from(v))),
-        DataType::UInt64 => numbers::<UInt64Type>(py, array, |v| {
+        DataType::Int32 => numbers::<Int32Type>(py, array, old, |v| long(c_long::from(v))),
+        DataType::Int16 => numbers::<Int16Type>(py, array, old, |v| long(c_long::from(v))),
+        DataType::Int8 => numbers::<Int8Type>(py, array, old, |v| long(c_long::from(v))),
+        DataType::UInt64 => numbers::<UInt64Type>(py, array, old, |v| {
             // SAFETY: as above.
             unsafe { ffi::PyLong_FromUnsignedLongLong(v) }
         }),
-        DataType::UInt32 => numbers::<UInt32Type>(py, array, |v| {
+        DataType::UInt32 => numbers::<UInt32Type>(py, array, old, |v| {
             // SAFETY: as above.
             unsafe { ffi::PyLong_FromLongLong(i64::from(v)) }
         }),
-        DataType::UInt16 => numbers::<UInt16Type>(py, array, |v| long(c_long::from(v))),
-        DataType::UInt8 => numbers::<UInt8Type>(py, array, |v| long(c_long::from(v))),
+        DataType::UInt16 => numbers::<UInt16Type>(py, array, old, |v| long(c_long::from(v))),
+        DataType::UInt8 => numbers::<UInt8Type>(py, array, old, |v| long(c_long::from(v))),
         DataType::Boolean => {
             let values = array.as_boolean();
             fill(py, array, |i| {
@@ -168,11 +182,32 @@ fn called(py: Python<'_>, make: &Py<PyAny>, v: i64) -> PyResult<*mut ffi::PyObje
 fn numbers<'py, T: ArrowPrimitiveType>(
     py: Python<'py>,
     array: &ArrayRef,
+    old: Option<Bound<'py, PyList>>,
     make: impl Fn(T::Native) -> *mut ffi::PyObject,
 ) -> PyResult<Bound<'py, PyList>> {
     let values: &PrimitiveArray<T> = array.as_primitive::<T>();
     let slice = values.values();
-    fill(py, array, |i| Ok(make(slice[i])))
+    let old = old.filter(|list| {
+        // SAFETY: the GIL is held and the list is alive.
+        let references = unsafe { ffi::Py_REFCNT(list.as_ptr()) };
+        references == 1 && list.len() == slice.len()
+    });
+    let Some(list) = old else { return fill(py, array, |i| Ok(make(slice[i]))) };
+    let nulls = array.nulls().filter(|n| n.null_count() > 0);
+    for (i, value) in slice.iter().enumerate() {
+        let item = match nulls {
+            // SAFETY: None is alive as long as the interpreter; a new reference to it.
+            Some(nulls) if nulls.is_null(i) => unsafe { ffi::Py_NewRef(ffi::Py_None()) },
+            Some(_) | None => make(*value),
+        };
+        if item.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        // SAFETY: `list` is a list with more than `i` slots (dropping numbers and None runs no code
+        // that could shorten it), and takes over the reference.
+        unsafe { ffi::PyList_SetItem(list.as_ptr(), i as isize, item) };
+    }
+    Ok(list)
 }
 
 /// A list with `make(i)`, a new reference, at the valid rows and None at the others.

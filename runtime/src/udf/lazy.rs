@@ -3,8 +3,13 @@
 //!
 //! DataFusion evaluates the right side on all rows unless few pass the left. That is no matter for
 //! its own functions; a user-defined one must never see a row that the left side excludes.
+//!
+//! Functions stand in filters, projections and the filters of joins only: [`crate::udf::hoist`] has
+//! moved them out of all other operators. A gap: for a nested-loop join DataFusion computes what its
+//! filter says about one side below the join, once per row of that side, excluded or not.
 
 use crate::udf::entries::calls_udf;
+use crate::udf::share::share_calls;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{and_kleene, not, or_kleene};
 use arrow::datatypes::{DataType, FieldRef, Schema};
@@ -14,6 +19,10 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use datafusion::physical_plan::joins::utils::JoinFilter;
+use datafusion::physical_plan::joins::{
+    HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec, SymmetricHashJoinExec,
+};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use std::fmt;
@@ -123,7 +132,53 @@ fn lazy(expr: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn PhysicalExpr>>> {
     Ok(changed.transformed.then_some(changed.data))
 }
 
-/// The operator with lazy expressions, where it is a filter or projection that needs them.
+/// A join's filter with lazy AND and OR; `None` if it needs none.
+fn lazy_filter(filter: Option<&JoinFilter>) -> Result<Option<JoinFilter>> {
+    let Some(filter) = filter else { return Ok(None) };
+    let (columns, schema) = (filter.column_indices().to_vec(), Arc::clone(filter.schema()));
+    Ok(lazy(filter.expression())?.map(|expression| JoinFilter::new(expression, columns, schema)))
+}
+
+/// The join with a lazy filter; `None` if it is no join, or needs none.
+fn lazy_join(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        let filter = lazy_filter(join.filter())?;
+        return filter.map(|f| join.builder().with_filter(Some(f)).build_exec()).transpose();
+    }
+    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        let Some(filter) = lazy_filter(join.filter())? else { return Ok(None) };
+        return Ok(Some(Arc::new(NestedLoopJoinExecBuilder::from(join).with_filter(Some(filter)).build()?)));
+    }
+    if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
+        let Some(filter) = lazy_filter(join.filter().as_ref())? else { return Ok(None) };
+        return Ok(Some(Arc::new(SortMergeJoinExec::try_new(
+            Arc::clone(join.left()),
+            Arc::clone(join.right()),
+            join.on().to_vec(),
+            Some(filter),
+            join.join_type(),
+            join.sort_options().to_vec(),
+            join.null_equality(),
+        )?)));
+    }
+    if let Some(join) = plan.downcast_ref::<SymmetricHashJoinExec>() {
+        let Some(filter) = lazy_filter(join.filter())? else { return Ok(None) };
+        return Ok(Some(Arc::new(SymmetricHashJoinExec::try_new(
+            Arc::clone(join.left()),
+            Arc::clone(join.right()),
+            join.on().to_vec(),
+            Some(filter),
+            join.join_type(),
+            join.null_equality(),
+            join.left_sort_exprs().cloned(),
+            join.right_sort_exprs().cloned(),
+            join.partition_mode(),
+        )?)));
+    }
+    Ok(None)
+}
+
+/// The operator with lazy expressions, where it is a filter, projection or join that needs them.
 ///
 /// # Errors
 /// DataFusion's, should the operator not take its own expressions back.
@@ -149,14 +204,21 @@ pub fn lazy_operator(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPl
             return Ok(Arc::new(ProjectionExec::try_new(exprs, Arc::clone(projection.input()))?));
         }
     }
-    Ok(plan)
+    Ok(lazy_join(&plan)?.unwrap_or(plan))
 }
 
-/// A whole plan with lazy expressions.
+/// A whole plan with lazy expressions, and without calls that filters and projections repeat.
 ///
 /// # Errors
-/// As [`lazy_operator`].
+/// As [`lazy_operator`] and [`share_calls`].
 pub fn lazy_plan(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = plan
+        .transform_down(|node| {
+            let before = Arc::clone(&node);
+            let after = share_calls(node)?;
+            Ok(if Arc::ptr_eq(&before, &after) { Transformed::no(after) } else { Transformed::yes(after) })
+        })
+        .data()?;
     plan.transform_up(|node| {
         let before = Arc::clone(&node);
         let after = lazy_operator(node)?;

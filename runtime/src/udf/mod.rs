@@ -3,7 +3,8 @@
 //! [`spec`] says what a function is: its parameters and the options that SQL and Python share.
 //! [`function`] is the trait behind which its code stands, in Rust or Python. [`boundary`] is the
 //! scalar function that DataFusion sees: it hands over live rows in batches and checks what comes
-//! back. [`entries`] finds calls in plans, [`lazy`] keeps AND and OR lazy where nothing is fused,
+//! back. [`entries`] finds calls in plans, [`hoist`] moves them to where they are evaluated once per
+//! row, [`share`] makes repeated ones once and [`lazy`] keeps AND and OR lazy where nothing is fused,
 //! [`metrics`] counts, [`collected`] keeps the rows that failed, and [`planning`] keeps functions from
 //! being called while a plan is made.
 
@@ -12,9 +13,11 @@ pub mod collected;
 pub mod entries;
 pub mod error;
 pub mod function;
+pub mod hoist;
 pub mod lazy;
 pub mod metrics;
 pub mod planning;
+pub mod share;
 pub mod spec;
 
 pub use boundary::BoundaryUdf;

@@ -354,7 +354,7 @@ fn parse_bytes(text: &str) -> Option<usize> {
         _ => return None,
     };
     let bytes = number.trim().parse::<f64>().ok()? * factor;
-    (bytes >= 0.0 && bytes < 9e18).then_some(bytes as usize)
+    (0.0..9e18).contains(&bytes).then_some(bytes as usize)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{FIRST_ROW, Function, Home, Place, ROWS, Request, SCRATCH, WORDS, com
 use crate::cpu::CompileError;
 use crate::cpu::classify::Kind;
 use crate::cpu::emitter::{Emitter, FLAGS};
-use crate::cpu::schedule::{Phase, Schedule, is_free};
+use crate::cpu::schedule::{Phase, Schedule, is_free, text_agg_reads};
 use crate::ir::{CHUNK, Op, Sink, Ty};
 use cranelift::prelude::*;
 use fuseline_kernels::abi::LoopContext;
@@ -123,7 +123,8 @@ impl Emitter<'_, '_> {
             !need.data || self.lp.value(*v).ty == Ty::Bool || self.outputs.direct(*v).is_some()
         });
         let takes_no_columns = self.outputs.slots.iter().all(|slot| !is_free(self.lp, slot.value));
-        self.wide.of(0, 0).is_some() && reads_columns && fills_outputs && takes_no_columns
+        let feeds_kernels = !text_agg_reads(self.lp).is_empty();
+        self.wide.of(0, 0).is_some() && reads_columns && fills_outputs && takes_no_columns && !feeds_kernels
     }
 
     /// Calls the wide loop of a phase.

@@ -12,6 +12,7 @@ use super::{Request, Unsupported};
 use crate::cpu::classify::constant;
 use crate::cpu::lanes::literal_bits;
 use crate::cpu::schedule::Need;
+use crate::cpu::sink::is_text_extreme;
 use crate::ir::{AggFunc, Lit, Loop, Sink, Ty, ValueId};
 
 /// The data part of a value.
@@ -278,6 +279,8 @@ impl Lower<'_, '_> {
             }
             match (agg.func, agg.arg) {
                 (AggFunc::Count, _) | (_, None) => {}
+                // A kernel's, at the end of the chunk; here its rows are counted.
+                (AggFunc::Min | AggFunc::Max, Some(_)) if is_text_extreme(agg) => {}
                 (AggFunc::Sum, Some(arg)) => {
                     let (lanes, width) = self.lanes(arg)?;
                     if width != 8 {

@@ -133,6 +133,7 @@ impl Lower<'_, '_> {
             | Op::MathBin(..)
             | Op::DatePart { .. }
             | Op::DateTrunc { .. }
+            | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
             | Op::Substr => return Err(Unsupported(format!("{:?}", inst.op))),

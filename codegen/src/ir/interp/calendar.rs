@@ -1,12 +1,18 @@
 //! Calendar fields and truncation of dates and timestamps, in the proleptic Gregorian calendar.
 //!
 //! Days are counted from 1970-01-01. The civil calendar is computed in 128 bits, where no timestamp
-//! can overflow; results are reduced to the op's type as its text says.
+//! can overflow; results are reduced to the op's type as its text says. Intervals are added by arrow
+//! itself.
 
 use super::super::op::{DatePart, TimeUnit, TruncTo};
 use super::column::Column;
 use super::rows::{Fault, RowResult, Rows};
 use crate::run::EvalError;
+use arrow::array::timezone::Tz;
+use arrow::datatypes::{
+    Date32Type, IntervalMonthDayNano, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
+};
 use chrono::{Datelike, NaiveDate};
 
 type Evaluated<'a> = Result<Column<'a>, EvalError>;
@@ -213,4 +219,50 @@ pub(super) fn date_trunc<'a>(
             rows.strict1(args, |v: i64| truncate_ticks(to, unit, v))
         }
     }
+}
+
+pub(super) fn add_interval<'a>(
+    unit: TimeUnit,
+    interval: IntervalMonthDayNano,
+    subtract: bool,
+    args: &[&Column<'a>],
+    rows: &mut Rows<'_, 'a>,
+) -> Evaluated<'a> {
+    type Instant = fn(i64, IntervalMonthDayNano, Tz) -> Option<i64>;
+    let instants = |add: Instant, sub: Instant| if subtract { sub } else { add };
+    let compute: Instant = match unit {
+        TimeUnit::Day => {
+            return rows.strict1(args, |v: i32| {
+                let (sum, sign) = if subtract {
+                    (Date32Type::subtract_month_day_nano_opt(v, interval), '-')
+                } else {
+                    (Date32Type::add_month_day_nano_opt(v, interval), '+')
+                };
+                sum.map(Some).ok_or_else(|| {
+                    let why = format!("Compute error: Date arithmetic overflow: {v} {sign} {interval:?}");
+                    Fault::Function(why)
+                })
+            });
+        }
+        TimeUnit::Second => {
+            instants(TimestampSecondType::add_month_day_nano, TimestampSecondType::subtract_month_day_nano)
+        }
+        TimeUnit::Milli => instants(
+            TimestampMillisecondType::add_month_day_nano,
+            TimestampMillisecondType::subtract_month_day_nano,
+        ),
+        TimeUnit::Micro => instants(
+            TimestampMicrosecondType::add_month_day_nano,
+            TimestampMicrosecondType::subtract_month_day_nano,
+        ),
+        TimeUnit::Nano => instants(
+            TimestampNanosecondType::add_month_day_nano,
+            TimestampNanosecondType::subtract_month_day_nano,
+        ),
+    };
+    let utc: Tz = "+00:00".parse().map_err(|e| EvalError::Binding(format!("{e}")))?;
+    rows.strict1(args, |v: i64| {
+        let out_of_range = || Fault::Function("Compute error: Timestamp out of range".to_owned());
+        compute(v, interval, utc).map(Some).ok_or_else(out_of_range)
+    })
 }

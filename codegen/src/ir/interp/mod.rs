@@ -27,6 +27,7 @@ use super::pipeline::{Inst, Loop, Step};
 use super::types::Lit;
 use crate::groups::Groups;
 use crate::run::{EvalError, LoopOutput, Morsel, RunLoop, into_columns};
+use arrow::datatypes::IntervalMonthDayNano;
 use column::{Column, Data};
 use rows::{Fault, Rows};
 
@@ -280,6 +281,10 @@ fn evaluate<'a>(op: &'a Op, args: &[&Column<'a>], rows: &mut Rows<'_, 'a>) -> Re
         Op::MathBin(function, precision) => math::binary(*function, *precision, args, rows),
         Op::DatePart { part, unit } => calendar::date_part(*part, *unit, args, rows),
         Op::DateTrunc { to, unit } => calendar::date_trunc(*to, *unit, args, rows),
+        Op::AddInterval { unit, months, days, nanos, subtract } => {
+            let interval = IntervalMonthDayNano::new(*months, *days, *nanos);
+            calendar::add_interval(*unit, interval, *subtract, args, rows)
+        }
         Op::StrTest(test) => strings::test(test, args, rows),
         Op::StrLen(bound) => strings::length(*bound, args, rows),
         Op::Substr => strings::substr(args, rows),

@@ -100,8 +100,8 @@ impl<'a, 'g> SinkState<'a, 'g> {
                         let arg = agg.arg.map(|v| value(v.index())).transpose()?;
                         let filter = agg.filter.map(|v| value(v.index())).transpose()?;
                         if filter.is_none_or(|f| f.is_true(j)) && arg.is_none_or(|a| a.valid[j]) {
-                            let value = arg.map_or(AggValue::Int(1), |arg| number(arg, j));
-                            update_cell(record, *cell, agg.func, agg.ty, value);
+                            let one = arg.map_or(AggValue::Int(1), |arg| self::value(arg, j));
+                            update_cell(record, *cell, agg.func, agg.ty, &one);
                         }
                     }
                 }
@@ -150,11 +150,12 @@ impl Accumulator {
         self.state.count += 1;
         let value = match (agg.func, arg) {
             (AggFunc::Count, _) => AggValue::Int(1),
-            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, Some(arg)) => number(arg, j),
+            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, Some(arg)) => value(arg, j),
             (AggFunc::Sum | AggFunc::Min | AggFunc::Max, None) => AggValue::Int(0),
         };
         let first = self.state.count == 1;
-        self.state.value = match (agg.func, self.state.value, value) {
+        let so_far = std::mem::replace(&mut self.state.value, AggValue::Int(0));
+        self.state.value = match (agg.func, so_far, value) {
             (AggFunc::Sum, so_far, AggValue::Float(v)) => {
                 if let Some(sums) = &mut self.sums {
                     sums[j % GROUP] = Float::add(sums[j % GROUP], v);
@@ -173,6 +174,8 @@ impl Accumulator {
             (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
                 AggValue::Float(if b.total_cmp(&a).is_gt() { b } else { a })
             }
+            (AggFunc::Min, AggValue::Text(a), AggValue::Text(b)) => AggValue::Text(a.min(b)),
+            (AggFunc::Max, AggValue::Text(a), AggValue::Text(b)) => AggValue::Text(a.max(b)),
             (_, so_far, _) => so_far,
         };
     }
@@ -180,7 +183,7 @@ impl Accumulator {
     fn state(&self) -> AggState {
         match &self.sums {
             Some(sums) => AggState { count: self.state.count, value: AggValue::Float(combine_f64(sums)) },
-            None => self.state,
+            None => self.state.clone(),
         }
     }
 }
@@ -207,8 +210,8 @@ fn key_word<'a>(column: &Column<'a>, j: usize) -> KeyWord<'a> {
     })
 }
 
-/// Row `j` of a numeric column.
-fn number(column: &Column<'_>, j: usize) -> AggValue {
+/// Row `j` of a column.
+fn value(column: &Column<'_>, j: usize) -> AggValue {
     match &column.data {
         Data::I8(v) => AggValue::Int(i128::from(v[j])),
         Data::I16(v) => AggValue::Int(i128::from(v[j])),
@@ -222,7 +225,6 @@ fn number(column: &Column<'_>, j: usize) -> AggValue {
         Data::F32(v) => AggValue::Float(f64::from(v[j])),
         Data::F64(v) => AggValue::Float(v[j]),
         Data::Bool(v) => AggValue::Int(i128::from(v[j])),
-        // The verifier admits no aggregate of strings.
-        Data::Str(_) => AggValue::Int(0),
+        Data::Str(v) => AggValue::Text(v[j].to_string()),
     }
 }

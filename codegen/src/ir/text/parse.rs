@@ -463,6 +463,15 @@ fn operation(full: &str, params: &mut Cursor<'_>, first: Ty) -> Result<Op, Strin
             let to = named(part()).ok_or_else(unknown)?;
             Op::DateTrunc { to, unit: named(part()).ok_or_else(unknown)? }
         }
+        "add_interval" | "sub_interval" => {
+            let unit = named(part()).ok_or_else(unknown)?;
+            let months = params.number()?;
+            params.sign(',')?;
+            let days = params.number()?;
+            params.sign(',')?;
+            let subtract = name == "sub_interval";
+            Op::AddInterval { unit, months, days, nanos: params.number()?, subtract }
+        }
         "starts_with" => Op::StrTest(StrTest::StartsWith(params.text()?)),
         "ends_with" => Op::StrTest(StrTest::EndsWith(params.text()?)),
         "contains" => Op::StrTest(StrTest::Contains(params.text()?)),

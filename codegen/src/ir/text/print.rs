@@ -177,6 +177,10 @@ impl Display for Op {
             Op::MathBin(function, precision) => write!(f, "math2.{}.{}", function.name(), precision.name()),
             Op::DatePart { part, unit } => write!(f, "date_part.{}.{}", part.name(), unit.name()),
             Op::DateTrunc { to, unit } => write!(f, "date_trunc.{}.{}", to.name(), unit.name()),
+            Op::AddInterval { unit, months, days, nanos, subtract } => {
+                let name = if *subtract { "sub_interval" } else { "add_interval" };
+                write!(f, "{name}.{}({months}, {days}, {nanos})", unit.name())
+            }
             Op::StrTest(StrTest::StartsWith(s)) => write!(f, "starts_with({s:?})"),
             Op::StrTest(StrTest::EndsWith(s)) => write!(f, "ends_with({s:?})"),
             Op::StrTest(StrTest::Contains(s)) => write!(f, "contains({s:?})"),
