@@ -13,7 +13,7 @@
 
 use super::aggregate::{Known, argument, avg_sum_scale, counted, ordered, support};
 use super::{Plan, one_line};
-use crate::expr::{Ctx, Expr, Scope, StageBuilder};
+use crate::expr::{Ctx, Expr, Scope, StageBuilder, mistyped_case};
 use crate::group_columns::GroupColumn;
 use crate::stage::{FusedOperator, GroupScope};
 use crate::support::Reason;
@@ -107,9 +107,16 @@ impl Grouped {
                 return Err((None, format!("no stage groups by the type {}", field.data_type())));
             }
         }
+        let schema = first.input().schema();
+        if let Some(why) = first.group_expr().expr().iter().find_map(|(e, _)| mistyped_case(e, &schema)) {
+            return Err((None, why));
+        }
         let mut functions = vec![];
         for (function, filter) in first.aggr_expr().iter().zip(first.filter_expr()) {
-            let known = support(function).map_err(|why| (Some(function.name().to_owned()), why))?;
+            let args = function.expressions();
+            let mistyped = args.iter().chain(filter).find_map(|e| mistyped_case(e, &schema));
+            let known = mistyped.map_or_else(|| support(function), Err);
+            let known = known.map_err(|why| (Some(function.name().to_owned()), why))?;
             let text = Input::physical(function.field().data_type()) == Some(Ty::Str);
             if text && matches!(known, Known::Min | Known::Max) {
                 let why = "no stage computes it by group for the type of text".to_owned();
