@@ -14,6 +14,7 @@ use crate::bounds::Bounds;
 use crate::emit::{EmitParts, EmitStream};
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
+use crate::own_thread::on_own_thread;
 use crate::program::Program;
 use crate::source::{MemoryTable, MorselStream, range_share};
 use crate::udf::entries;
@@ -211,7 +212,8 @@ impl FusedExec {
                 MorselStream::Child { stream, rest: None }
             }
         };
-        Ok(Box::pin(EmitStream::new(EmitParts {
+        let calls_functions = !metrics.udfs.is_empty();
+        let stream: SendableRecordBatchStream = Box::pin(EmitStream::new(EmitParts {
             id: self.id,
             program: Arc::clone(&self.program),
             schema: self.schema(),
@@ -220,7 +222,8 @@ impl FusedExec {
             metrics,
             memory: StageMemory::new(self.id, partition, &self.program, &context),
             batch_size: context.session_config().batch_size(),
-        })))
+        }));
+        Ok(if calls_functions { on_own_thread(stream) } else { stream })
     }
 
     fn execute_aggregate(

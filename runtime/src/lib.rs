@@ -18,6 +18,7 @@ pub mod fused_exec;
 pub mod memory;
 pub mod metrics;
 pub mod not_fused;
+mod own_thread;
 pub mod program;
 #[cfg(feature = "python")]
 pub mod python;
