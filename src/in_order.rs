@@ -7,6 +7,9 @@
 //!
 //! Where partitions share a producer (a repartition that deals batches out as they come), holding one
 //! back fills that producer's memory instead. Such plans are merged by arrival, as DataFusion does it.
+//!
+//! Whatever the plan, its batches are made by tasks and wait in queues, so a reader that finds one ready
+//! has it at once, without waking anybody.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -34,9 +37,11 @@ pub(crate) fn execute(
     buffer: usize,
 ) -> DataFusionResult<SendableRecordBatchStream> {
     let partitions = plan.output_partitioning().partition_count();
-    if partitions < 2 || shares_a_producer(plan) {
-        return execute_stream(Arc::clone(plan), context);
-    }
+    let parts = if partitions < 2 || shares_a_producer(plan) {
+        vec![execute_stream(Arc::clone(plan), context)?]
+    } else {
+        (0..partitions).map(|p| plan.execute(p, Arc::clone(&context))).collect::<DataFusionResult<_>>()?
+    };
     let room = Arc::new(Room {
         turn: AtomicUsize::new(0),
         held: AtomicUsize::new(0),
@@ -44,9 +49,8 @@ pub(crate) fn execute(
         changed: Notify::new(),
     });
     let mut producers = JoinSet::new();
-    let mut queues = Vec::with_capacity(partitions);
-    for partition in 0..partitions {
-        let batches = plan.execute(partition, Arc::clone(&context))?;
+    let mut queues = Vec::with_capacity(parts.len());
+    for (partition, batches) in parts.into_iter().enumerate() {
         let (sender, receiver) = unbounded_channel();
         let queue = Arc::new(AtomicUsize::new(0));
         queues.push((receiver, Arc::clone(&queue)));

@@ -111,6 +111,14 @@ impl Threads {
         Ok((runtime.handle().clone(), Running::new(&pool.running)))
     }
 
+    /// Runs something short on this thread as if it were one of the connection's, on which tasks can be
+    /// started.
+    pub fn within<T>(&self, work: impl FnOnce() -> T) -> PyResult<T> {
+        let (runtime, _running) = self.handle()?;
+        let _guard = runtime.enter();
+        Ok(work())
+    }
+
     /// Starts work whose outcome `Task::wait` hands over.
     pub fn spawn<T: Send + 'static>(
         &self,

@@ -9,6 +9,7 @@ use crate::bounds::Bounds;
 use crate::errors::from_panic;
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
+use crate::own_thread::spawn;
 use crate::program::{MorselOutput, Program};
 use crate::source::{MemoryTable, MorselRows, Piece, range_morsel};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -90,10 +91,11 @@ async fn run_indexed(job: &Arc<AggregateJob>, count: usize, read: Arc<Read>) -> 
     let next = Arc::new(AtomicUsize::new(0));
     let stop = StopOnDrop::default();
     let mut workers = JoinSet::new();
+    let calls_functions = !job.metrics.udfs.is_empty();
     for partition in 0..job.workers.min(count) {
         let (job, read, merged) = (Arc::clone(job), Arc::clone(&read), Arc::clone(&merged));
         let (next, stop) = (Arc::clone(&next), Arc::clone(&stop.0));
-        workers.spawn(async move {
+        let work = async move {
             let memory = StageMemory::new(job.id, partition, &job.program, &job.context);
             let mut turn = Turn::begin();
             loop {
@@ -105,7 +107,8 @@ async fn run_indexed(job: &Arc<AggregateJob>, count: usize, read: Arc<Read>) -> 
                 merged.lock().add(i, states);
                 turn.give_way().await;
             }
-        });
+        };
+        spawn(&mut workers, calls_functions, work);
     }
     join_all(workers).await?;
     let mut merged = merged.lock();
@@ -120,9 +123,10 @@ async fn run_streams(
     let merged = Arc::new(Mutex::new(InOrder::new(aggs(&job.program)?)));
     let stop = StopOnDrop::default();
     let mut workers = JoinSet::new();
+    let calls_functions = !job.metrics.udfs.is_empty();
     for (partition, mut stream) in streams.into_iter().enumerate() {
         let (job, merged, stop) = (Arc::clone(job), Arc::clone(&merged), Arc::clone(&stop.0));
-        workers.spawn(async move {
+        let work = async move {
             let aggs = aggs(&job.program)?;
             let memory = StageMemory::new(job.id, partition, &job.program, &job.context);
             let mut own = empty(aggs);
@@ -145,7 +149,8 @@ async fn run_streams(
             drop(stream);
             merged.lock().add(partition, own);
             Ok(())
-        });
+        };
+        spawn(&mut workers, calls_functions, work);
     }
     join_all(workers).await?;
     let mut merged = merged.lock();

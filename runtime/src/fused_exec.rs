@@ -16,6 +16,7 @@ use crate::emit::{EmitParts, EmitStream};
 use crate::group::{Grouping, PartitionStream, Worker, WorkerParts, output_stream};
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
+use crate::own_thread::on_own_thread;
 use crate::program::Program;
 use crate::source::{MemoryTable, MorselStream, range_share};
 use crate::udf::entries;
@@ -220,7 +221,8 @@ impl FusedExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let source = self.share(partition, self.partitions, &context)?;
-        Ok(Box::pin(EmitStream::new(EmitParts {
+        let calls_functions = !metrics.udfs.is_empty();
+        let stream: SendableRecordBatchStream = Box::pin(EmitStream::new(EmitParts {
             id: self.id,
             program: Arc::clone(&self.program),
             schema: self.schema(),
@@ -229,7 +231,8 @@ impl FusedExec {
             metrics,
             memory: StageMemory::new(self.id, partition, &self.program, &context),
             batch_size: context.session_config().batch_size(),
-        })))
+        }));
+        Ok(if calls_functions { on_own_thread(stream) } else { stream })
     }
 
     /// The rows of one of `shares` shares.
@@ -272,7 +275,9 @@ impl FusedExec {
             GroupScope::States => {
                 let worker = worker(partition, self.partitions)?;
                 let columns = Arc::clone(&grouping.columns);
-                return Ok(Box::pin(PartitionStream::new(worker, columns, self.schema(), batch_size)));
+                let stream: SendableRecordBatchStream =
+                    Box::pin(PartitionStream::new(worker, columns, self.schema(), batch_size));
+                return Ok(if metrics.udfs.is_empty() { stream } else { on_own_thread(stream) });
             }
             GroupScope::Partition => grouping.start(vec![worker(partition, self.partitions)?], 1, context)?,
             GroupScope::All => grouping.runs.join(partition, self.partitions, context, || {

@@ -19,6 +19,7 @@ pub mod group;
 pub mod memory;
 pub mod metrics;
 pub mod not_fused;
+mod own_thread;
 pub mod program;
 #[cfg(feature = "python")]
 pub mod python;

@@ -6,9 +6,10 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 
 use super::arrow::batch_to_pyarrow;
-use crate::error::Error;
+use crate::error::{Error, to_py};
 use crate::wait::Threads;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 /// The batches of a running query. It computes ahead only as far as its buffer goes.
 #[pyclass(module = "fuseline", frozen)]
@@ -45,10 +46,17 @@ impl RecordBatches {
             }
             State::Busy => return Err(Error::new_err("another thread is waiting for the next batch")),
         };
-        let next = self.threads.run(py, async move {
-            let batch = stream.next().await.transpose()?;
-            Ok((batch, stream))
-        });
+        // A batch that waits in its queue is taken at once: starting work and being woken takes longer than
+        // many a batch. Batches are made by tasks, so that polling the stream here only looks.
+        let look = || stream.poll_next_unpin(&mut Context::from_waker(Waker::noop()));
+        let ready = self.threads.within(look)?;
+        let next = match ready {
+            Poll::Ready(batch) => batch.transpose().map(|batch| (batch, stream)).map_err(|e| to_py(e.into())),
+            Poll::Pending => self.threads.run(py, async move {
+                let batch = stream.next().await.transpose()?;
+                Ok((batch, stream))
+            }),
+        };
         match next {
             Ok((Some(batch), stream)) => {
                 *self.stream.lock() = State::Ready(stream);

@@ -8,6 +8,7 @@ use super::merge::merge;
 use super::spill::{Replaced, finish};
 use super::worker::{Consumed, Worker};
 use crate::metrics::StageMetrics;
+use crate::own_thread::spawn;
 use arrow::array::RecordBatch;
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::{DataFusionError, Result, internal_err};
@@ -132,13 +133,15 @@ async fn consume(workers: Vec<Worker>) -> Result<(Vec<Worker>, bool)> {
     let mut tasks = JoinSet::new();
     for (at, mut worker) in workers.into_iter().enumerate() {
         let stop = Arc::clone(&stop);
-        tasks.spawn(async move {
+        let calls_functions = !worker.metrics.udfs.is_empty();
+        let work = async move {
             let end = futures::future::poll_fn(|cx| worker.poll_consume(cx, Some(&stop))).await?;
             if end == Consumed::Refused {
                 stop.store(true, Ordering::Relaxed);
             }
             Ok::<_, DataFusionError>((at, worker, end))
-        });
+        };
+        spawn(&mut tasks, calls_functions, work);
     }
     let (mut done, mut refused) = (vec![], false);
     while let Some(task) = tasks.join_next().await {
