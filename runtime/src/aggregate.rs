@@ -9,7 +9,7 @@ use crate::bounds::Bounds;
 use crate::errors::from_panic;
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
-use crate::own_thread::spawn;
+use crate::own_thread::{Place, spawn};
 use crate::program::{MorselOutput, Program};
 use crate::source::{MemoryTable, MorselRows, Piece, range_morsel};
 use arrow::array::{ArrayRef, RecordBatch};
@@ -91,7 +91,7 @@ async fn run_indexed(job: &Arc<AggregateJob>, count: usize, read: Arc<Read>) -> 
     let next = Arc::new(AtomicUsize::new(0));
     let stop = StopOnDrop::default();
     let mut workers = JoinSet::new();
-    let calls_functions = !job.metrics.udfs.is_empty();
+    let place = Place::of(&job.program, &job.metrics);
     for partition in 0..job.workers.min(count) {
         let (job, read, merged) = (Arc::clone(job), Arc::clone(&read), Arc::clone(&merged));
         let (next, stop) = (Arc::clone(&next), Arc::clone(&stop.0));
@@ -108,7 +108,7 @@ async fn run_indexed(job: &Arc<AggregateJob>, count: usize, read: Arc<Read>) -> 
                 turn.give_way().await;
             }
         };
-        spawn(&mut workers, calls_functions, work);
+        spawn(&mut workers, place, work);
     }
     join_all(workers).await?;
     let mut merged = merged.lock();
@@ -123,7 +123,7 @@ async fn run_streams(
     let merged = Arc::new(Mutex::new(InOrder::new(aggs(&job.program)?)));
     let stop = StopOnDrop::default();
     let mut workers = JoinSet::new();
-    let calls_functions = !job.metrics.udfs.is_empty();
+    let place = Place::of(&job.program, &job.metrics);
     for (partition, mut stream) in streams.into_iter().enumerate() {
         let (job, merged, stop) = (Arc::clone(job), Arc::clone(&merged), Arc::clone(&stop.0));
         let work = async move {
@@ -150,7 +150,7 @@ async fn run_streams(
             merged.lock().add(partition, own);
             Ok(())
         };
-        spawn(&mut workers, calls_functions, work);
+        spawn(&mut workers, place, work);
     }
     join_all(workers).await?;
     let mut merged = merged.lock();

@@ -16,7 +16,7 @@ use crate::emit::{EmitParts, EmitStream};
 use crate::group::{Grouping, PartitionStream, Worker, WorkerParts, output_stream};
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
-use crate::own_thread::on_own_thread;
+use crate::own_thread::{Place, run_stream};
 use crate::program::Program;
 use crate::source::{MemoryTable, MorselStream, range_share};
 use crate::udf::entries;
@@ -221,7 +221,7 @@ impl FusedExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let source = self.share(partition, self.partitions, &context)?;
-        let calls_functions = !metrics.udfs.is_empty();
+        let place = Place::of(&self.program, &metrics);
         let stream: SendableRecordBatchStream = Box::pin(EmitStream::new(EmitParts {
             id: self.id,
             program: Arc::clone(&self.program),
@@ -232,7 +232,7 @@ impl FusedExec {
             memory: StageMemory::new(self.id, partition, &self.program, &context),
             batch_size: context.session_config().batch_size(),
         }));
-        Ok(if calls_functions { on_own_thread(stream) } else { stream })
+        Ok(run_stream(stream, place))
     }
 
     /// The rows of one of `shares` shares.
@@ -277,7 +277,7 @@ impl FusedExec {
                 let columns = Arc::clone(&grouping.columns);
                 let stream: SendableRecordBatchStream =
                     Box::pin(PartitionStream::new(worker, columns, self.schema(), batch_size));
-                return Ok(if metrics.udfs.is_empty() { stream } else { on_own_thread(stream) });
+                return Ok(run_stream(stream, Place::of(&self.program, &metrics)));
             }
             GroupScope::Partition => grouping.start(vec![worker(partition, self.partitions)?], 1, context)?,
             GroupScope::All => grouping.runs.join(partition, self.partitions, context, || {

@@ -10,7 +10,11 @@
 //! Invariants: batches come in order; a stream that is dropped stops after the batch at hand; the thread sees
 //! the query's cancellation.
 
+use crate::metrics::StageMetrics;
+use crate::program::Program;
+use crate::udf::Gate;
 use datafusion::common::runtime::JoinSet;
+use datafusion::common::{Result, internal_err};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use futures::StreamExt;
@@ -20,33 +24,67 @@ use tokio::runtime::Handle;
 /// Batches that may wait for their reader: what is computed in vain when it wants no more.
 const AHEAD: usize = 1;
 
-/// The stream, polled by a thread of its own.
-pub fn on_own_thread(mut stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+/// Where a stage's work runs.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// On tokio's workers, in turns with other tasks.
+    Shared,
+    /// On a thread of its own, which often enters what is named.
+    Own(Option<&'static dyn Gate>),
+}
+
+impl Place {
+    pub fn of(program: &Program, metrics: &StageMetrics) -> Place {
+        if metrics.udfs.is_empty() { Place::Shared } else { Place::Own(program.gate()) }
+    }
+}
+
+/// The stream, polled in its place.
+pub fn run_stream(mut stream: SendableRecordBatchStream, place: Place) -> SendableRecordBatchStream {
+    let gate = match place {
+        Place::Shared => return stream,
+        Place::Own(gate) => gate,
+    };
     let mut channel = RecordBatchReceiverStreamBuilder::new(stream.schema(), AHEAD);
     let sender = channel.tx();
     channel.spawn_blocking(move || {
-        Handle::current().block_on(async move {
+        let work = async move {
             while let Some(batch) = stream.next().await {
                 let last = batch.is_err();
                 if sender.send(batch).await.is_err() || last {
                     break;
                 }
             }
-        });
+        };
+        hosted(gate, work);
         Ok(())
     });
     channel.build()
 }
 
-/// Starts work in a set: as a task, or if it `blocks` on a thread of its own.
+/// Starts work in a set, in its place.
 pub fn spawn<T: Send + 'static>(
-    set: &mut JoinSet<T>,
-    blocks: bool,
-    work: impl Future<Output = T> + Send + 'static,
+    set: &mut JoinSet<Result<T>>,
+    place: Place,
+    work: impl Future<Output = Result<T>> + Send + 'static,
 ) {
-    if blocks {
-        set.spawn_blocking(move || Handle::current().block_on(work));
-    } else {
-        set.spawn(work);
+    match place {
+        Place::Shared => set.spawn(work),
+        Place::Own(gate) => set.spawn_blocking(move || match hosted(gate, work) {
+            Some(outcome) => outcome,
+            None => internal_err!("a gate did not run the work that it hosts"),
+        }),
+    };
+}
+
+/// The outcome of work on this thread; `None` if the gate did not run it.
+fn hosted<T>(gate: Option<&'static dyn Gate>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = Some(work);
+    let mut outcome = None;
+    let mut run = || outcome = work.take().map(|work| Handle::current().block_on(work));
+    match gate {
+        Some(gate) => gate.host(&mut run),
+        None => run(),
     }
+    outcome
 }

@@ -104,6 +104,11 @@ impl Program {
         self.segments.get(segment).is_some_and(|s| s.declared.is_some())
     }
 
+    /// What its calls have to enter, if anything.
+    pub fn gate(&self) -> Option<&'static dyn Gate> {
+        self.segments.iter().flat_map(|s| &s.gates).find_map(|gate| *gate)
+    }
+
     pub fn options(&self) -> &FuselineOptions {
         &self.options
     }

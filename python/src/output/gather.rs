@@ -24,7 +24,7 @@ use super::memory::{Keeper, Memory};
 use super::region::Region;
 
 /// Bytes that are copied before their old pages are given back.
-const STEP: usize = 8 * 1024 * 1024;
+const STEP: usize = 2 * 1024 * 1024;
 /// Results smaller than this are copied even where a view would do: a view keeps what it looks into.
 const SMALL: usize = 64 * 1024;
 

@@ -8,7 +8,7 @@ use super::merge::merge;
 use super::spill::{Replaced, finish};
 use super::worker::{Consumed, Worker};
 use crate::metrics::StageMetrics;
-use crate::own_thread::spawn;
+use crate::own_thread::{Place, spawn};
 use arrow::array::RecordBatch;
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::{DataFusionError, Result, internal_err};
@@ -133,7 +133,7 @@ async fn consume(workers: Vec<Worker>) -> Result<(Vec<Worker>, bool)> {
     let mut tasks = JoinSet::new();
     for (at, mut worker) in workers.into_iter().enumerate() {
         let stop = Arc::clone(&stop);
-        let calls_functions = !worker.metrics.udfs.is_empty();
+        let place = Place::of(&worker.program, &worker.metrics);
         let work = async move {
             let end = futures::future::poll_fn(|cx| worker.poll_consume(cx, Some(&stop))).await?;
             if end == Consumed::Refused {
@@ -141,7 +141,7 @@ async fn consume(workers: Vec<Worker>) -> Result<(Vec<Worker>, bool)> {
             }
             Ok::<_, DataFusionError>((at, worker, end))
         };
-        spawn(&mut tasks, calls_functions, work);
+        spawn(&mut tasks, place, work);
     }
     let (mut done, mut refused) = (vec![], false);
     while let Some(task) = tasks.join_next().await {

@@ -55,7 +55,7 @@ pub(super) enum Consumed {
 
 pub struct Worker {
     id: usize,
-    program: Arc<Program>,
+    pub program: Arc<Program>,
     pub(super) metrics: StageMetrics,
     source: Option<MorselStream>,
     /// Rows that were read but did not fit.

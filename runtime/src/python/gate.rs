@@ -9,8 +9,10 @@
 
 use crate::python::interrupt::Inside;
 use crate::udf::Gate;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -103,5 +105,28 @@ impl Gate for PythonGate {
             work();
         }
         waited
+    }
+
+    /// Without this, Python makes a thread state for every entry, and unmaps its stack at the end of it:
+    /// the processors then wait for each other to forget the pages, twice as long as a small function takes.
+    fn host(&self, work: &mut dyn FnMut()) {
+        let Some(visit) = Visit::begin() else { return work() };
+        // SAFETY: the interpreter lives, as the visit keeps `close` waiting, which Python calls before its
+        // end; the pair of calls below ends what this begins, on the same thread.
+        let (state, thread) = unsafe { (ffi::PyGILState_Ensure(), ffi::PyEval_SaveThread()) };
+        drop(visit);
+        // What the work unwinds with must not skip the end of this.
+        let outcome = catch_unwind(AssertUnwindSafe(work));
+        if let Some(_visit) = Visit::begin() {
+            // SAFETY: `thread` is this thread's state, which `PyEval_SaveThread` gave; the interpreter lives,
+            // as above. Where it has ended, the state has ended with it.
+            unsafe {
+                ffi::PyEval_RestoreThread(thread);
+                ffi::PyGILState_Release(state);
+            }
+        }
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
     }
 }

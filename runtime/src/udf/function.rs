@@ -30,6 +30,12 @@ pub trait Gate: Send + Sync {
     /// Runs the work inside and says how long entering took. Entries may be nested. If it cannot
     /// be entered, the work runs outside, and its calls say what is wrong.
     fn enter(&self, work: &mut dyn FnMut()) -> Duration;
+
+    /// Runs, outside, the work of a thread that will enter often, and keeps meanwhile what every entry of
+    /// the thread needs.
+    fn host(&self, work: &mut dyn FnMut()) {
+        work();
+    }
 }
 
 /// Some rows, as columns of arguments.
