@@ -12,9 +12,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::any::Any;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 
 /// Whether a piece of work was given up. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +23,15 @@ pub struct Cancellation(Arc<Node>);
 struct Node {
     given_up: AtomicBool,
     parents: Vec<Cancellation>,
+}
+
+/// Who must be told at once, because what it runs cannot look.
+static ON_CANCEL: OnceLock<fn()> = OnceLock::new();
+
+/// Has every [`Cancellation::cancel`] call this; only the first such function counts. Queries that end as
+/// they should are cancelled too, so it must be quick where nothing runs.
+pub fn on_cancel(hook: fn()) {
+    ON_CANCEL.get_or_init(|| hook);
 }
 
 tokio::task_local! {
@@ -38,7 +46,10 @@ impl Cancellation {
 
     /// Whoever works for this may stop.
     pub fn cancel(&self) {
-        self.0.given_up.store(true, Ordering::Relaxed);
+        self.0.given_up.store(true, Ordering::SeqCst);
+        if let Some(hook) = ON_CANCEL.get() {
+            hook();
+        }
     }
 
     pub fn is_cancelled(&self) -> bool {

@@ -39,6 +39,7 @@ pub struct Inside(c_long);
 impl Inside {
     pub fn new(py: Python<'_>) -> Inside {
         let thread = thread_id(py);
+        cancel::on_cancel(notice);
         RUNNING.lock().push(Running { thread, query: cancel::current(), interrupted: false });
         Inside(thread)
     }
@@ -67,9 +68,25 @@ fn raise_in(which: impl Fn(&Running) -> bool) -> bool {
     found
 }
 
+/// Whether a function is still to be told that its query was given up. It is told once: a second exception
+/// would hit the `finally` that the first one runs.
+fn is_due(running: &Running) -> bool {
+    !running.interrupted && running.query.as_ref().is_some_and(Cancellation::is_cancelled)
+}
+
 /// Raises KeyboardInterrupt in the functions of queries that were given up.
 pub fn interrupt_cancelled(_py: Python<'_>) {
-    raise_in(|r| r.query.as_ref().is_some_and(Cancellation::is_cancelled));
+    raise_in(is_due);
+}
+
+/// The same from wherever a query is given up: by a task that drops what it waited for, long after the one
+/// that started it has ended.
+fn notice() {
+    // Released before the wait for the GIL, whose holder may want it.
+    let any = RUNNING.lock().iter().any(is_due);
+    if any {
+        Python::try_attach(interrupt_cancelled);
+    }
 }
 
 /// Raises KeyboardInterrupt in all functions and waits until they have ended, but not for ever: for
