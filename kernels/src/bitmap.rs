@@ -359,10 +359,12 @@ mod tests {
                 packed[at / 8] = packed[at / 8] & !(1 << (at % 8)) | u8::from(bit) << (at % 8);
             }
             let mut out = vec![0xEEu8; words(n) * 8];
+            // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
             unsafe { rt_stage_bits(packed.as_ptr(), from, n, out.as_mut_ptr()) };
             prop_assert_eq!(&out, &staged(&bits));
 
             let mut bitmap = vec![0u8; (to + n).div_ceil(8)];
+            // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
             unsafe { rt_fill_ones(bitmap.as_mut_ptr(), 0, to) };
             unsafe { rt_append_bits(bitmap.as_mut_ptr(), to, dirty(&bits).as_ptr(), n) };
             for i in 0..bitmap.len() * 8 {
@@ -374,6 +376,7 @@ mod tests {
         #[test]
         fn filling(from in 0usize..200, n in 0usize..200) {
             let mut bitmap = vec![0u8; (from + n).div_ceil(8)];
+            // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
             unsafe { rt_fill_ones(bitmap.as_mut_ptr(), from, n) };
             for i in 0..bitmap.len() * 8 {
                 prop_assert_eq!(get(&bitmap, i), i >= from && i < from + n);
@@ -386,6 +389,7 @@ mod tests {
             let n = a.len();
             let (da, db) = (dirty(&a), dirty(&b));
             prop_assert_eq!(
+                // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
                 unsafe { rt_count_bits(da.as_ptr(), n) },
                 a.iter().filter(|&&x| x).count()
             );
@@ -398,11 +402,13 @@ mod tests {
             ];
             for (kernel, reference) in cases {
                 let mut out = vec![0xEEu8; words(n) * 8];
+                // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
                 unsafe { kernel(da.as_ptr(), db.as_ptr(), n, out.as_mut_ptr()) };
                 let want: Vec<bool> = pairs.iter().map(|&(a, b)| reference(a, b)).collect();
                 prop_assert_eq!(out, staged(&want));
             }
             let mut out = vec![0xEEu8; words(n) * 8];
+            // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
             unsafe { rt_not_bits(da.as_ptr(), n, out.as_mut_ptr()) };
             let want: Vec<bool> = a.iter().map(|x| !x).collect();
             prop_assert_eq!(out, staged(&want));
@@ -417,12 +423,14 @@ mod tests {
             let sel: Vec<u16> = (0..n).filter(|&i| mask[i]).map(|i| i as u16).collect();
             let kept: Vec<bool> = sel.iter().map(|&i| src[i as usize]).collect();
             let mut gathered = vec![0xEEu8; words(kept.len()) * 8];
+            // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
             unsafe {
                 rt_gather_bits(dirty(&src).as_ptr(), sel.as_ptr(), sel.len(), gathered.as_mut_ptr())
             };
             prop_assert_eq!(&gathered, &staged(&kept));
             for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
                 let mut packed = vec![0xEEu8; words(n) * 8];
+                // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
                 let count = unsafe {
                     rt_compress_bits::at(level)(
                         dirty(&mask).as_ptr(), n, dirty(&src).as_ptr(), packed.as_mut_ptr(),
@@ -442,10 +450,12 @@ mod tests {
             padded.resize(n.next_multiple_of(8), 0xFF);
             for level in Level::ALL.into_iter().filter(|l| l.is_available()) {
                 let mut bits = vec![0xEEu8; words(n) * 8];
+                // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
                 unsafe { rt_bytes_to_bits::at(level)(n, padded.as_ptr(), bits.as_mut_ptr()) };
                 let want: Vec<bool> = values.iter().map(|&v| v != 0).collect();
                 prop_assert_eq!(&bits, &staged(&want));
                 let mut back = vec![0x11u8; n.next_multiple_of(8)];
+                // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
                 unsafe { rt_bits_to_bytes::at(level)(n, bits.as_ptr(), back.as_mut_ptr()) };
                 for i in 0..n {
                     prop_assert_eq!(back[i], if values[i] != 0 { 0xFF } else { 0 });
