@@ -49,6 +49,11 @@ mod _fuseline {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // A panic is caught and becomes an exception; the default hook would print a second message. Whoever
+        // looks for a fault sets RUST_BACKTRACE and sees all of it.
+        if std::env::var_os("RUST_BACKTRACE").is_none() {
+            std::panic::set_hook(Box::new(|_| {}));
+        }
         let at_exit = wrap_pyfunction!(super::at_exit, module)?;
         module.py().import("atexit")?.call_method1("register", (at_exit,))?;
         Ok(())

@@ -26,8 +26,6 @@ pub struct Code {
     pub run: Arc<dyn RunLoop>,
     /// Zero when it was found in the cache.
     pub compile_time: Duration,
-    /// Values in the loop that was compiled.
-    pub ir_ops: usize,
     /// Bytes of machine code; 0 for the interpreter.
     pub code_bytes: usize,
 }
@@ -135,7 +133,6 @@ fn make(key: &Key, options: &FuselineOptions) -> Made {
     if options.verify {
         verify(&prepared).map_err(|e| format!("the loop is not well formed: {e}"))?;
     }
-    let ir_ops = prepared.values.len();
     let (run, code_bytes): (Arc<dyn RunLoop>, usize) = match key.backend {
         Backend::Cpu => {
             let code = cpu::compile(&prepared, &compile_options(options)).map_err(|e| e.to_string())?;
@@ -144,7 +141,7 @@ fn make(key: &Key, options: &FuselineOptions) -> Made {
         }
         Backend::Interp => (Arc::new(InterpLoop::new(prepared)), 0),
     };
-    Ok(Code { run, compile_time: Duration::ZERO, ir_ops, code_bytes })
+    Ok(Code { run, compile_time: Duration::ZERO, code_bytes })
 }
 
 #[cfg(test)]

@@ -528,7 +528,7 @@ impl ExecutionPlan for FusedExec {
         if partition == 0 {
             metrics.compile_time.add_duration(self.program.planned_compile_time);
             metrics.ir_ops.add(self.program.ir_ops);
-            metrics.code_bytes.add(self.program.code_bytes);
+            metrics.code_bytes.add(self.program.planned_code_bytes);
         }
         if let Some(grouping) = &self.grouping {
             self.execute_group(grouping, partition, metrics, &context)

@@ -19,10 +19,11 @@ pub struct StageMetrics {
     pub input_rows: Count,
     /// Morsels that compiled code gave up and the interpreter ran.
     pub bails: Count,
-    /// IR instructions of the stage's loops, and bytes of their code; on partition 0 only.
+    /// IR instructions of the stage's loops; on partition 0 only.
     pub ir_ops: Count,
+    /// Machine code of the variants that this run needed first, and of those made with the plan.
     pub code_bytes: Count,
-    /// Generating machine code, at planning and for variants needed later.
+    /// Generating it.
     pub compile_time: Time,
     /// Inside functions that are not generated code.
     pub call_time: Time,

@@ -2,10 +2,12 @@
 //!
 //! Each segment's loop exists in up to three variants that differ in which inputs may hold nulls:
 //! none (the fast one), those that the schema declares nullable, and those together with the ones
-//! that a batch shows to hold nulls although its schema denies it (values of a dictionary). The
-//! declared one is compiled with the plan, so that EXPLAIN tells the truth; the others when a batch
-//! first asks for them. Should the fast one not compile, the declared one stands in, which computes
-//! the same.
+//! that a batch shows to hold nulls although its schema denies it (values of a dictionary). Each is
+//! compiled when a batch first asks for it, because most queries need one, and a query over a table
+//! in memory is often shorter than a compilation. A loop that has but one variant, and with the
+//! setting `fuseline.verify` every loop, is compiled with the plan, so that a loop that the back end
+//! does not take is left to DataFusion; where one is found out later, a more general variant stands
+//! in, and at last the interpreter, which compute the same.
 
 use crate::calls::run_call;
 use crate::code_cache::CodeCache;
@@ -20,6 +22,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use fuseline_codegen::groups::Groups;
+use fuseline_codegen::ir::interp::InterpLoop;
 use fuseline_codegen::ir::{AggState, Emit, Loop, Sink};
 use fuseline_codegen::run::{Morsel, RunLoop};
 use fuseline_planner::stage::{Segment, Stage, StageSink};
@@ -43,16 +46,15 @@ pub struct Program {
     options: FuselineOptions,
     /// What compiling took when the plan was made.
     pub planned_compile_time: Duration,
-    /// Values in the declared variants of all loops.
+    /// Values in all loops.
     pub ir_ops: usize,
-    /// Bytes of their machine code.
-    pub code_bytes: usize,
+    /// Bytes of the machine code that was made with the plan.
+    pub planned_code_bytes: usize,
 }
 
 struct SegmentCode {
     /// `None` where the loop only reorders columns.
-    declared: Option<Arc<dyn RunLoop>>,
-    no_nulls: OnceLock<Result<Arc<dyn RunLoop>, String>>,
+    variants: Option<Variants>,
     /// What the k-th call has to enter.
     gates: Vec<Option<&'static dyn Gate>>,
     /// The batch that the k-th call sees has the first `loop columns + k` columns.
@@ -60,39 +62,56 @@ struct SegmentCode {
     output: SchemaRef,
 }
 
+/// The variants of a loop that all batches share, each made at its first use.
+#[derive(Default)]
+struct Variants {
+    declared: OnceLock<Arc<dyn RunLoop>>,
+    no_nulls: OnceLock<Arc<dyn RunLoop>>,
+}
+
 impl Program {
-    /// Compiles a stage.
+    /// Makes a stage executable.
     ///
     /// # Errors
-    /// The back end's words about the first loop it does not take.
+    /// The back end's words about the first loop it does not take, of those compiled now.
     pub fn compile(stage: Arc<Stage>, options: &FuselineOptions) -> Result<Program, String> {
         let mut planned_compile_time = Duration::ZERO;
-        let (mut ir_ops, mut code_bytes) = (0, 0);
+        let (mut ir_ops, mut planned_code_bytes) = (0, 0);
         let mut segments = Vec::with_capacity(stage.segments.len());
         for (i, segment) in stage.segments.iter().enumerate() {
-            let declared = if only_reorders(&segment.loop_) {
+            let variants = if only_reorders(&segment.loop_) {
                 None
             } else {
-                let code =
-                    CodeCache::global().get(&segment.loop_, declared_nulls(&segment.loop_), options)?;
-                planned_compile_time += code.compile_time;
-                ir_ops += code.ir_ops;
-                code_bytes += code.code_bytes;
-                Some(code.run)
+                let loop_ = &segment.loop_;
+                ir_ops += loop_.values.len();
+                let variants = Variants::default();
+                if options.verify || !loop_.inputs.iter().any(|i| i.nullable) {
+                    let code = CodeCache::global().get(loop_, declared_nulls(loop_), options)?;
+                    planned_compile_time += code.compile_time;
+                    planned_code_bytes += code.code_bytes;
+                    variants.declared.get_or_init(|| code.run);
+                }
+                Some(variants)
             };
             let output = match &stage.sink {
                 StageSink::Emit(schema) if i + 1 == stage.segments.len() => schema,
                 StageSink::Emit(_) | StageSink::Aggregate { .. } | StageSink::Group { .. } => &segment.output,
             };
             segments.push(SegmentCode {
-                declared,
-                no_nulls: OnceLock::new(),
+                variants,
                 gates: segment.calls.iter().map(|c| gate_of(&c.expr)).collect(),
                 call_schemas: call_schemas(segment),
                 output: Arc::clone(output),
             });
         }
-        Ok(Program { stage, segments, options: options.clone(), planned_compile_time, ir_ops, code_bytes })
+        Ok(Program {
+            stage,
+            segments,
+            options: options.clone(),
+            planned_compile_time,
+            ir_ops,
+            planned_code_bytes,
+        })
     }
 
     pub fn stage(&self) -> &Arc<Stage> {
@@ -101,7 +120,7 @@ impl Program {
 
     /// Whether a segment has code; without, it only reorders columns.
     pub fn has_code(&self, segment: usize) -> bool {
-        self.segments.get(segment).is_some_and(|s| s.declared.is_some())
+        self.segments.get(segment).is_some_and(|s| s.variants.is_some())
     }
 
     /// What its calls have to enter, if anything.
@@ -186,9 +205,9 @@ impl Program {
         groups: Option<&mut Groups>,
     ) -> Result<MorselOutput> {
         let rows = batch.num_rows();
-        let (mut columns, rows) = match &code.declared {
+        let (mut columns, rows) = match &code.variants {
             None => (reorder(&segment.loop_, batch)?, rows),
-            Some(declared) => {
+            Some(variants) => {
                 let inputs: Vec<ArrayRef> = segment
                     .inputs
                     .iter()
@@ -197,7 +216,7 @@ impl Program {
                     .ok_or_else(|| {
                         bug(format!("a segment reads columns {:?} of {batch:?}", segment.inputs))
                     })?;
-                let run = self.variant(&segment.loop_, code, declared, &inputs, metrics)?;
+                let run = self.variant(&segment.loop_, variants, &inputs, metrics);
                 let morsel = Morsel { inputs: &inputs, rows, row_base };
                 let out = match (&segment.loop_.sink, groups) {
                     (Sink::Group { .. }, Some(groups)) => run.run_into(&morsel, groups),
@@ -246,11 +265,10 @@ impl Program {
     fn variant(
         &self,
         loop_: &Arc<Loop>,
-        code: &SegmentCode,
-        declared: &Arc<dyn RunLoop>,
+        variants: &Variants,
         inputs: &[ArrayRef],
         metrics: &StageMetrics,
-    ) -> Result<Arc<dyn RunLoop>> {
+    ) -> Arc<dyn RunLoop> {
         let mut any_declared = false;
         let mut any_nulls = false;
         let mut denied: Vec<usize> = Vec::new();
@@ -269,25 +287,31 @@ impl Program {
             let made = CodeCache::global().get(loop_, nullable, &self.options);
             if let Ok(code) = &made {
                 metrics.compile_time.add_duration(code.compile_time);
+                metrics.code_bytes.add(code.code_bytes);
             }
             made.map(|code| code.run)
+        };
+        let declared = || {
+            let nullable = declared_nulls(loop_);
+            let make = || with(nullable.clone()).unwrap_or_else(|_| interpreted(loop_, &nullable));
+            Arc::clone(variants.declared.get_or_init(make))
         };
         if !denied.is_empty() {
             let mut nullable = declared_nulls(loop_);
             denied.into_iter().for_each(|i| nullable[i] = true);
-            match with(nullable) {
-                Ok(run) => Ok(run),
-                Err(e) => internal_err!("a column holds nulls although its schema denies it, and {e}"),
-            }
+            with(nullable.clone()).unwrap_or_else(|_| interpreted(loop_, &nullable))
         } else if any_nulls || !any_declared {
-            Ok(Arc::clone(declared))
+            declared()
         } else {
-            match code.no_nulls.get_or_init(|| with(vec![false; loop_.inputs.len()])) {
-                Ok(run) => Ok(Arc::clone(run)),
-                Err(_) => Ok(Arc::clone(declared)),
-            }
+            let make = || with(vec![false; loop_.inputs.len()]).unwrap_or_else(|_| declared());
+            Arc::clone(variants.no_nulls.get_or_init(make))
         }
     }
+}
+
+/// What runs a loop that the back end turned out not to take.
+fn interpreted(loop_: &Loop, nullable: &[bool]) -> Arc<dyn RunLoop> {
+    Arc::new(InterpLoop::new(loop_.prepared(nullable)))
 }
 
 /// Which inputs may hold nulls, as the schema has it.
