@@ -480,7 +480,15 @@ impl Writer<'_> {
                 let (rm, broadcast, memory) = self.last(&inst, width, forms::repeats(op, width));
                 let mask = vector_mask(self);
                 let code = forms::bin(op, width);
-                self.evex(Evex { broadcast, memory, mask, ..plain(code, bytes, sum, sum, rm) });
+                if op == BinOp::FAdd && mask != 0 && !broadcast {
+                    // An addition that keeps lanes of its own result is slower to hand it on to the next,
+                    // and a float sum is one chain of them. Rows that do not count add 0.0.
+                    let load = plain(forms::load(width), bytes, VECTOR_TEMP, 0, rm);
+                    self.evex(Evex { memory, mask, zeroing: true, ..load });
+                    self.vector(code, bytes, sum, sum, Rm::Reg(VECTOR_TEMP));
+                } else {
+                    self.evex(Evex { broadcast, memory, mask, ..plain(code, bytes, sum, sum, rm) });
+                }
                 self.keep_result(carried, sum);
             }
             Op::Collect => {
