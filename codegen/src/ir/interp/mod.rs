@@ -238,7 +238,7 @@ impl<'a> Chunk<'a> {
             let input = &self.source.inputs[*i as usize];
             let len = CHUNK.min(self.morsel.rows - self.start);
             let whole = arrays::load(&self.morsel.inputs[*i as usize], input.ty, self.start, len)?;
-            return Ok(if n == len { whole } else { whole.take(&self.live) });
+            return Ok(if n == len && !self.source.has_expansion() { whole } else { whole.take(&self.live) });
         }
         if let Op::Const(lit) = &inst.op {
             return Ok(Column::constant(lit, n));
