@@ -28,6 +28,11 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+/// Rows that a morsel of a stage may become where its joins have several per key, and the fewest rows that are
+/// taken at once nevertheless.
+const MOST_PAIRS: usize = 1 << 20;
+const LEAST_MORSEL: usize = 64;
+
 /// What a morsel became.
 pub enum MorselOutput {
     Batch(RecordBatch),
@@ -116,7 +121,14 @@ impl Program {
         for segment in &mut stage.segments {
             segment.loop_ = Arc::new(segment.loop_.for_tables(&facts));
         }
-        match Program::compile(Arc::new(stage), &self.options) {
+        let mut options = self.options.clone();
+        if matches!(stage.sink, StageSink::Emit(_)) {
+            // What one morsel can become at worst is held in memory.
+            let most = tables.sides.iter().map(|s| s.table().most_rows() as usize);
+            let most = most.fold(1usize, usize::saturating_mul);
+            options.morsel_rows = options.morsel_rows.min((MOST_PAIRS / most).max(LEAST_MORSEL));
+        }
+        match Program::compile(Arc::new(stage), &options) {
             Ok(program) => Ok(Program { tables: Some(tables), ..program }),
             Err(why) => internal_err!("a stage does not compile over its tables: {why}"),
         }
