@@ -6,6 +6,7 @@ mod differential;
 mod files;
 mod groups;
 mod inputs;
+mod joins;
 mod plan_cache;
 mod session;
 mod side_by_side;

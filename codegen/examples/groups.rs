@@ -58,7 +58,7 @@ fn measure(text: &str, columns: &[ArrayRef], dense_limit: usize) -> (f64, usize)
         let start = now(clock);
         let mut groups = Groups::new(&source, dense_limit).expect("it groups");
         for inputs in &morsels {
-            let morsel = Morsel { inputs, rows: inputs[0].len(), row_base: 0 };
+            let morsel = Morsel { inputs, rows: inputs[0].len(), row_base: 0, joins: &[] };
             code.run_into(&morsel, &mut groups).expect("it runs");
         }
         groups.settle();

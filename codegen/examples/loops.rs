@@ -383,7 +383,7 @@ fn main() {
                 fused = fused.min(time(rows * repeats, 1, || {
                     for _ in 0..repeats {
                         for (rows, inputs) in &morsels {
-                            let morsel = Morsel { inputs, rows: *rows, row_base: 0 };
+                            let morsel = Morsel { inputs, rows: *rows, row_base: 0, joins: &[] };
                             black_box(compiled.run(&morsel).unwrap());
                         }
                     }

@@ -6,4 +6,5 @@
 pub mod cpu;
 pub mod groups;
 pub mod ir;
+pub mod joins;
 pub mod run;

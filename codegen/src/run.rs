@@ -6,7 +6,9 @@
 
 use crate::groups::Groups;
 use crate::ir::{AggState, Loop};
+use crate::joins::JoinSide;
 use arrow::array::{ArrayRef, UInt32Array};
+use std::sync::Arc;
 
 /// Some consecutive rows of a source.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Morsel<'a> {
     pub rows: usize,
     /// What `Op::RowIndex` is on the first row.
     pub row_base: i64,
+    /// The build sides of the loop's joins, by number.
+    pub joins: &'a [Arc<JoinSide>],
 }
 
 /// What a loop made of a morsel.

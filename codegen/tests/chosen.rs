@@ -25,7 +25,7 @@ pub(super) fn check(lp: &Loop, columns: &dyn Fn(usize) -> Vec<ArrayRef>) {
         }
         for rows in SIZES {
             let inputs = columns(rows);
-            let morsel = Morsel { inputs: &inputs, rows, row_base: 5 };
+            let morsel = Morsel { inputs: &inputs, rows, row_base: 5, joins: &[] };
             let want = interp::run(lp, &morsel);
             let got = compiled.run(&morsel);
             match (want, got) {

@@ -126,7 +126,7 @@ fn long_chunks_and_what_follows_them() {
                     cut(i32s(rows + 9, 2, true)),
                     cut(bools(rows + 9, 3, true)),
                 ];
-                let morsel = Morsel { inputs: &inputs, rows, row_base: 77 };
+                let morsel = Morsel { inputs: &inputs, rows, row_base: 77, joins: &[] };
                 let want = interp::run(&lp, &morsel).unwrap();
                 same(&want, &compiled.run(&morsel).unwrap(), rows);
             }

@@ -34,6 +34,36 @@ pub struct LoopContext {
     /// Out, of a loop that groups: rows of this call whose chunks are in the table. Behind them nothing
     /// has changed, so a caller whose call failed goes on there.
     pub done_rows: u64,
+    /// Out, of a loop that groups pairs of rows: pieces of the chunk behind `done_rows` that are in the table
+    /// too.
+    pub done_parts: u64,
+    /// One per join of the loop.
+    pub joins: *const JoinRef,
+    /// Rows that outputs have room for. A loop that makes pairs asks `grow` for more when it needs them.
+    pub capacity: u64,
+    /// Given how many rows were written and how many there will be, makes room for them; 0 if it could.
+    pub grow: Option<unsafe extern "C" fn(*mut LoopContext, u64, u64) -> i64>,
+    /// The caller's own.
+    pub caller: *mut u8,
+}
+
+/// The build side of a join.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct JoinRef {
+    pub table: *const crate::join::JoinTable,
+    /// One per column that loops may fetch.
+    pub columns: *const BuildRef,
+}
+
+/// A column of a build side; at least one row can be read.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct BuildRef {
+    /// Values; of strings [`crate::strings::StrRef`]s, of booleans bits.
+    pub data: *const u8,
+    /// Bits from the first row on; null when no row is null.
+    pub valid: *const u8,
 }
 
 /// Copies of the records that a table of few groups keeps, so that neighbouring rows of one group do not

@@ -31,6 +31,7 @@ pub mod datetime;
 pub mod decimal;
 pub mod group;
 pub mod isa;
+pub mod join;
 #[cfg(test)]
 mod speed;
 pub mod strings;

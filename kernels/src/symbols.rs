@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::{bitmap, compact, datetime, decimal, group, strings, vecmath};
+use crate::{bitmap, compact, datetime, decimal, group, join, strings, vecmath};
 
 /// How a parameter or result travels in a machine register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +148,12 @@ fn kernels() -> Vec<Symbol> {
             rt_dec_from_f64, rt_dec_to_f64,
         }
         group::kernels { rt_group_resolve, rt_group_pack_text, rt_group_check_texts }
+        join::kernels {
+            rt_join_probe_i8, rt_join_probe_i16, rt_join_probe_i32, rt_join_probe_i64, rt_join_probe_u8,
+            rt_join_probe_u16, rt_join_probe_u32, rt_join_probe_u64, rt_join_probe_packed, rt_join_fetch_1,
+            rt_join_fetch_2, rt_join_fetch_4, rt_join_fetch_8, rt_join_fetch_16, rt_join_fetch_bits,
+            rt_join_expand, rt_join_visit,
+        }
         strings::load {
             rt_load_utf8_i32, rt_load_utf8_i64, rt_load_view, rt_load_dict_i8, rt_load_dict_i16,
             rt_load_dict_i32, rt_load_dict_i64, rt_load_dict_u8, rt_load_dict_u16,

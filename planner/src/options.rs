@@ -30,6 +30,9 @@ pub struct PlanOptions {
     /// reaches the user as it is (through limits, exchanges without keys, unions). Only then may
     /// floats in the output come from kernels within 1 ulp of libm.
     pub output_is_final: bool,
+    /// Nobody above relies on which rows are in which partition, so that a join may take in the exchanges
+    /// below it.
+    pub partitions_are_free: bool,
     /// Whether a call's expression enters user code, for which a stage pays also where nothing else
     /// is computed.
     pub is_boundary: Option<IsBoundary>,

@@ -43,7 +43,8 @@ pub(crate) fn settle(loop_: &mut Loop, exact: bool, outputs_exact: impl Fn(usize
                 needs[v.index()] = true;
                 continue;
             }
-            Step::Let(v) => *v,
+            Step::Visit { .. } => continue,
+            Step::Let(v) | Step::Expand(v) => *v,
         };
         let inst = &mut loop_.values[v.index()];
         if needs[v.index()] {
@@ -106,6 +107,9 @@ fn passes_on(op: &Op, i: usize, ty: Ty) -> bool {
         | Op::AddInterval { .. }
         | Op::StrTest(_)
         | Op::StrLen(_)
-        | Op::Substr => false,
+        | Op::Substr
+        | Op::Probe { .. }
+        | Op::Expand { .. }
+        | Op::Fetch { .. } => false,
     }
 }

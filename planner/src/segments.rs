@@ -208,15 +208,22 @@ fn live_calls(b: &StageBuilder, ending: &Ending) -> Vec<bool> {
 impl Cutter {
     /// Decides the segment of every call, filter and value.
     fn place(&mut self, live: &[bool]) {
-        let filters = self.program.steps.iter().filter(|s| matches!(s, Step::Filter(_))).count();
+        // Whatever changes the rows counts as a filter here.
+        let filters = self.program.step_uses().len();
         let mut earliest = vec![0usize; self.program.values.len()];
         let mut after_filter = 0;
         // A call is placed when the first thing that reads its result comes up, or at the end; all
         // it depends on precedes that.
         for step in self.program.steps.clone() {
             match step {
-                Step::Filter(v) => {
+                Step::Filter(v) | Step::Visit { row: v, .. } => {
                     after_filter = after_filter.max(earliest[v.index()]);
+                    self.filter_at.push(after_filter);
+                }
+                Step::Expand(v) => {
+                    let entry = self.program.value(v).args.iter().map(|a| earliest[a.index()]).max();
+                    after_filter = after_filter.max(entry.unwrap_or(0));
+                    earliest[v.index()] = after_filter;
                     self.filter_at.push(after_filter);
                 }
                 Step::Let(v) => {
@@ -262,9 +269,17 @@ impl Cutter {
         let mut filter = self.filter_at.len();
         for step in self.program.steps.iter().rev() {
             match step {
-                Step::Filter(v) => {
+                Step::Filter(v) | Step::Visit { row: v, .. } => {
                     filter -= 1;
                     latest[v.index()] = latest[v.index()].min(self.filter_at[filter]);
+                }
+                Step::Expand(v) => {
+                    filter -= 1;
+                    let at = self.filter_at[filter];
+                    self.value_at[v.index()] = at;
+                    for a in &self.program.value(*v).args {
+                        latest[a.index()] = latest[a.index()].min(at);
+                    }
                 }
                 Step::Let(v) => {
                     let inst = self.program.value(*v);
@@ -341,6 +356,30 @@ impl Cutter {
                     }
                     filter += 1;
                 }
+                Step::Visit { join, row } => {
+                    if self.filter_at[filter] == s {
+                        let row = self.mapped(*row, &new_id)?;
+                        ir.visit(*join, row);
+                    }
+                    filter += 1;
+                }
+                Step::Expand(v) => {
+                    let inst = self.program.value(*v);
+                    if self.filter_at[filter] == s
+                        && let Op::Expand { join, outer } = inst.op
+                    {
+                        let entry = self.mapped(inst.args[0], &new_id)?;
+                        new_id[v.index()] = Some(ir.expand(join, entry, outer)?);
+                        has_filter = true;
+                    } else if uses.contains(v) {
+                        let at = position(entering, &any_type(*v))?;
+                        inputs.push(at);
+                        let field = &entering[at].field;
+                        let input = ir.input(field.name(), field.data_type(), field.is_nullable())?;
+                        new_id[v.index()] = Some(input);
+                    }
+                    filter += 1;
+                }
                 Step::Let(v) => {
                     if !uses.contains(v) {
                         continue;
@@ -393,10 +432,16 @@ impl Cutter {
         let mut filter = self.filter_at.len();
         for step in self.program.steps.iter().rev() {
             match step {
-                Step::Filter(v) => {
+                Step::Filter(v) | Step::Visit { row: v, .. } => {
                     filter -= 1;
                     if self.filter_at[filter] == s {
                         uses.insert(*v);
+                    }
+                }
+                Step::Expand(v) => {
+                    filter -= 1;
+                    if self.filter_at[filter] == s {
+                        uses.extend(self.program.value(*v).args.iter().copied());
                     }
                 }
                 Step::Let(v) => {

@@ -61,6 +61,24 @@ pub struct Segment {
     pub output: SchemaRef,
 }
 
+/// A join whose table the loops probe; they know it by its position in [`Stage::joins`].
+#[derive(Clone, Debug)]
+pub struct JoinPlan {
+    /// Of the build side, over its plan's columns, and their representations.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub tys: Vec<fuseline_codegen::ir::Ty>,
+    pub null_equal: bool,
+    /// The columns of the build side that loops fetch, in their numbering.
+    pub columns: Vec<usize>,
+    /// Partition `p` of the build side meets partition `p` of the stage; otherwise all meet all.
+    pub by_partition: bool,
+    /// What the join owes to the scan of its probe side, and the keys of that side that it is about.
+    pub dynamic_filter: Option<Arc<dyn PhysicalExpr>>,
+    pub probe_keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// The operator, for messages.
+    pub text: String,
+}
+
 /// What becomes of the rows.
 #[derive(Clone, Debug)]
 pub enum StageSink {
@@ -116,6 +134,7 @@ pub struct Stage {
     pub operators: Vec<FusedOperator>,
     /// What became a batch call, and why; for EXPLAIN.
     pub notes: Vec<crate::support::Reason>,
+    pub joins: Vec<JoinPlan>,
 }
 
 impl Stage {
@@ -134,6 +153,8 @@ pub struct PlannedStage {
     pub stage: Stage,
     /// The plan below the absorbed operators; `None` iff the source is a range.
     pub child: Option<Arc<dyn ExecutionPlan>>,
+    /// The build sides of `stage.joins`.
+    pub builds: Vec<Arc<dyn ExecutionPlan>>,
     /// The partition count the absorbed operators gave their parent, when it differs from the
     /// child's: a round-robin repartition was dropped because the runtime deals out morsels itself.
     /// For an aggregate sink it is 1.

@@ -186,8 +186,10 @@ mod tests {
         assert_eq!(cache.len(), 4);
         assert_eq!(Arc::strong_count(&kept.run), 1, "the cache still holds what it dropped");
         let column: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![5, 6]));
-        let out =
-            kept.run.run(&Morsel { inputs: std::slice::from_ref(&column), rows: 2, row_base: 0 }).unwrap();
+        let out = kept
+            .run
+            .run(&Morsel { inputs: std::slice::from_ref(&column), rows: 2, row_base: 0, joins: &[] })
+            .unwrap();
         assert_eq!(out.columns[0].as_ref(), Some(&column));
     }
 }

@@ -14,6 +14,7 @@ use crate::aggregate::{AggregateInput, AggregateJob, aggs, run_aggregate};
 use crate::bounds::Bounds;
 use crate::emit::{EmitParts, EmitStream};
 use crate::group::{Grouping, PartitionStream, Worker, WorkerParts, output_stream};
+use crate::join::{Builds, Tables};
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
 use crate::own_thread::{Place, run_stream};
@@ -25,6 +26,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -35,6 +37,8 @@ use datafusion::physical_plan::{
 };
 use fuseline_codegen::ir::{AggFunc, Sink};
 use fuseline_planner::stage::{GroupScope, Limit, PlannedStage, Source, Stage, StageSink};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::TryStreamExt;
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,10 +57,15 @@ pub struct FusedExec {
     /// Of a stage that groups. Copies of the operator that may run on their own have their own.
     grouping: Option<Arc<Grouping>>,
     properties: Arc<PlanProperties>,
+    /// The build sides of its joins.
+    builds: Builds,
     /// What an absorbed aggregate owed to the scan.
     bounds: Option<Arc<Bounds>>,
     metrics: ExecutionPlanMetricsSet,
 }
+
+/// A program whose tables are still being built.
+pub type Ready = BoxFuture<'static, Result<Arc<Program>>>;
 
 /// How the rows get in.
 #[derive(Clone)]
@@ -81,7 +90,7 @@ impl FusedExec {
         program: Arc<Program>,
         original: &Arc<dyn ExecutionPlan>,
         planned: &PlannedStage,
-        child: Option<Arc<dyn ExecutionPlan>>,
+        (child, builds): (Option<Arc<dyn ExecutionPlan>>, Vec<Arc<dyn ExecutionPlan>>),
         partitioning_matters: bool,
     ) -> Result<FusedExec> {
         let absorbed = absorbed(original, planned.child.as_ref())?;
@@ -97,7 +106,7 @@ impl FusedExec {
                 properties.output_partitioning().partition_count()
             );
         }
-        let round_robin = absorbed.iter().find_map(round_robin_target);
+        let round_robin = absorbed.iter().find_map(exchange_target);
         let child = match child {
             Some(child) => Some(adapt_child(child, stage, partitions, round_robin)?),
             None => None,
@@ -106,6 +115,7 @@ impl FusedExec {
         let limit = stage.limit;
         let grouping = Grouping::of(&program, &absorbed, &properties, partitioning_matters)?.map(Arc::new);
         let bounds = Bounds::of(&absorbed).map(Arc::new);
+        let builds = Builds::new(id, &stage.joins, builds);
         Ok(FusedExec {
             id,
             program,
@@ -116,6 +126,7 @@ impl FusedExec {
             limit,
             grouping,
             properties,
+            builds,
             bounds,
             metrics: ExecutionPlanMetricsSet::new(),
         })
@@ -160,7 +171,11 @@ impl FusedExec {
         }
     }
 
-    fn with_child(&self, child: Arc<dyn ExecutionPlan>) -> Result<FusedExec> {
+    fn with_child(
+        &self,
+        child: Arc<dyn ExecutionPlan>,
+        builds: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<FusedExec> {
         if let Source::Child(schema) = &self.stage().source
             && child.schema().fields() != schema.fields()
         {
@@ -171,7 +186,7 @@ impl FusedExec {
             );
         }
         let input = input_of(self.stage(), Some(&child))?;
-        let mut new = FusedExec { input, ..self.fresh() };
+        let mut new = FusedExec { input, ..self.fresh(builds) };
         let given = child.output_partitioning().partition_count();
         if !self.takes_all_partitions() && matches!(new.input, Input::Child) && given != self.partitions {
             new.partitions = given;
@@ -184,9 +199,10 @@ impl FusedExec {
     }
 
     /// A copy that runs on its own.
-    fn fresh(&self) -> FusedExec {
+    fn fresh(&self, builds: Vec<Arc<dyn ExecutionPlan>>) -> FusedExec {
         let grouping = self.grouping.as_ref().map(|g| Arc::new(g.fresh()));
-        FusedExec { grouping, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
+        let builds = self.builds.fresh(builds);
+        FusedExec { grouping, builds, metrics: ExecutionPlanMetricsSet::new(), ..self.clone() }
     }
 
     /// By group or not.
@@ -222,7 +238,7 @@ impl FusedExec {
     ) -> Result<SendableRecordBatchStream> {
         let source = self.share(partition, self.partitions, &context)?;
         let place = Place::of(&self.program, &metrics);
-        let stream: SendableRecordBatchStream = Box::pin(EmitStream::new(EmitParts {
+        let parts = EmitParts {
             id: self.id,
             program: Arc::clone(&self.program),
             schema: self.schema(),
@@ -231,8 +247,45 @@ impl FusedExec {
             metrics,
             memory: StageMemory::new(self.id, partition, &self.program, &context),
             batch_size: context.session_config().batch_size(),
-        }));
+        };
+        let stream: SendableRecordBatchStream = match self.ready(partition, self.partitions, &context)? {
+            None => Box::pin(EmitStream::new(parts)),
+            Some(ready) => self.later(async move {
+                let program = ready.await?;
+                Ok(Box::pin(EmitStream::new(EmitParts { program, ..parts })) as SendableRecordBatchStream)
+            }),
+        };
         Ok(run_stream(stream, place))
+    }
+
+    /// The program over the tables of the stage's joins, once they are there; `None` without joins.
+    fn ready(
+        &self,
+        partition: usize,
+        partitions: usize,
+        context: &Arc<TaskContext>,
+    ) -> Result<Option<Ready>> {
+        if self.builds.is_empty() {
+            return Ok(None);
+        }
+        let tables = self.builds.tables(partition, partitions, context)?;
+        let program = Arc::clone(&self.program);
+        Ok(Some(
+            async move {
+                let tables: Arc<Tables> = tables.await?;
+                Ok(Arc::new(program.with_tables(tables)?))
+            }
+            .boxed(),
+        ))
+    }
+
+    /// A stream that is known only later.
+    fn later(
+        &self,
+        stream: impl Future<Output = Result<SendableRecordBatchStream>> + Send + 'static,
+    ) -> SendableRecordBatchStream {
+        let stream = futures::stream::once(stream).try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream))
     }
 
     /// The rows of one of `shares` shares.
@@ -273,13 +326,23 @@ impl FusedExec {
         let batch_size = context.session_config().batch_size();
         let run = match grouping.scope {
             GroupScope::States => {
-                let worker = worker(partition, self.partitions)?;
-                let columns = Arc::clone(&grouping.columns);
+                let mut worker = worker(partition, self.partitions)?;
+                let (columns, schema) = (Arc::clone(&grouping.columns), self.schema());
                 let stream: SendableRecordBatchStream =
-                    Box::pin(PartitionStream::new(worker, columns, self.schema(), batch_size));
+                    match self.ready(partition, self.partitions, context)? {
+                        None => Box::pin(PartitionStream::new(worker, columns, schema, batch_size)),
+                        Some(ready) => self.later(async move {
+                            worker.program = ready.await?;
+                            let stream = PartitionStream::new(worker, columns, schema, batch_size);
+                            Ok(Box::pin(stream) as SendableRecordBatchStream)
+                        }),
+                    };
                 return Ok(run_stream(stream, Place::of(&self.program, &metrics)));
             }
-            GroupScope::Partition => grouping.start(vec![worker(partition, self.partitions)?], 1, context)?,
+            GroupScope::Partition => {
+                let ready = self.ready(partition, self.partitions, context)?;
+                grouping.start(vec![worker(partition, self.partitions)?], ready, 1, context)?
+            }
             GroupScope::All => grouping.runs.join(partition, self.partitions, context, || {
                 let shares = match &self.input {
                     Input::Range { .. } | Input::Memory(_) => {
@@ -288,7 +351,7 @@ impl FusedExec {
                     Input::Child => self.child()?.output_partitioning().partition_count(),
                 };
                 let workers = (0..shares).map(|s| worker(s, shares)).collect::<Result<_>>()?;
-                grouping.start(workers, self.partitions, context)
+                grouping.start(workers, self.ready(0, 1, context)?, self.partitions, context)
             })?,
         };
         let output = if grouping.scope == GroupScope::All { partition } else { 0 };
@@ -326,7 +389,12 @@ impl FusedExec {
             bounds,
             workers,
         };
+        let ready = self.ready(0, 1, &job.context)?;
         let row = async move {
+            let mut job = job;
+            if let Some(ready) = ready {
+                job.program = ready.await?;
+            }
             let batch = run_aggregate(Arc::new(job), input).await?;
             baseline.record_output(batch.num_rows());
             baseline.done();
@@ -351,15 +419,17 @@ fn absorbed(
         match node.children().as_slice() {
             [] if child.is_none() => return Ok(nodes.into()),
             [only] => node = *only,
+            [_, probe] if node.is::<HashJoinExec>() => node = *probe,
             _ => return internal_err!("{} is not above the child of its fused stage", original.name()),
         }
     }
 }
 
-fn round_robin_target(node: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+/// The partitions that an absorbed exchange made.
+fn exchange_target(node: &Arc<dyn ExecutionPlan>) -> Option<usize> {
     match node.downcast_ref::<RepartitionExec>()?.partitioning() {
-        Partitioning::RoundRobinBatch(n) => Some(*n),
-        Partitioning::Hash(..) | Partitioning::Range(..) | Partitioning::UnknownPartitioning(_) => None,
+        Partitioning::RoundRobinBatch(n) | Partitioning::Hash(_, n) => Some(*n),
+        Partitioning::Range(..) | Partitioning::UnknownPartitioning(_) => None,
     }
 }
 
@@ -477,20 +547,21 @@ impl ExecutionPlan for FusedExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        self.child.iter().collect()
+        self.child.iter().chain(self.builds.children()).collect()
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        self.child.iter().map(|_| self.keeps_child_partitions()).collect()
+        let builds = self.builds.children().iter().map(|_| false);
+        self.child.iter().map(|_| self.keeps_child_partitions()).chain(builds).collect()
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        let any = self.child.iter().map(|_| Distribution::UnspecifiedDistribution).collect();
+        let any = self.children().iter().map(|_| Distribution::UnspecifiedDistribution).collect();
         InputDistributionRequirements::new(any)
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        self.child.iter().map(|_| false).collect()
+        self.children().iter().map(|_| false).collect()
     }
 
     fn apply_expressions(
@@ -506,17 +577,20 @@ impl ExecutionPlan for FusedExec {
     }
 
     fn dynamic_expressions_produced(&self) -> Vec<Arc<dyn PhysicalExpr>> {
-        self.bounds.iter().map(|b| Arc::clone(b.filter())).collect()
+        self.bounds.iter().map(|b| b.filter()).chain(self.builds.dynamic_filters()).cloned().collect()
     }
 
     fn with_new_children(
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty(), &self.child) {
-            (Some(child), true, Some(_)) => Ok(Arc::new(self.with_child(child)?)),
-            (None, _, None) => Ok(Arc::new(self.fresh())),
-            _ => internal_err!("fused stage *({}) was given a wrong number of children", self.id),
+        if children.len() != self.children().len() {
+            return internal_err!("fused stage *({}) was given a wrong number of children", self.id);
+        }
+        let builds = children.split_off(usize::from(self.child.is_some()));
+        match children.pop() {
+            Some(child) => Ok(Arc::new(self.with_child(child, builds)?)),
+            None => Ok(Arc::new(self.fresh(builds))),
         }
     }
 
@@ -544,7 +618,7 @@ impl ExecutionPlan for FusedExec {
     }
 
     fn child_stats_requests(&self, _partition: Option<usize>) -> Vec<ChildStats> {
-        self.child.iter().map(|_| ChildStats::Skip).collect()
+        self.children().iter().map(|_| ChildStats::Skip).collect()
     }
 
     fn statistics_from_inputs(
@@ -580,7 +654,9 @@ impl ExecutionPlan for FusedExec {
 
     fn cardinality_effect(&self) -> CardinalityEffect {
         let filters = self.stage().segments.iter().any(|s| s.loop_.has_filter());
-        if filters || self.aggregates() || !self.limit.is_none() {
+        if !self.builds.is_empty() && !self.aggregates() {
+            CardinalityEffect::Unknown
+        } else if filters || self.aggregates() || !self.limit.is_none() {
             CardinalityEffect::LowerEqual
         } else {
             CardinalityEffect::Equal

@@ -16,6 +16,7 @@ pub mod errors;
 pub mod explain;
 pub mod fused_exec;
 pub mod group;
+mod join;
 pub mod memory;
 pub mod metrics;
 pub mod not_fused;

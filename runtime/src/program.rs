@@ -13,6 +13,7 @@ use crate::calls::run_call;
 use crate::code_cache::CodeCache;
 use crate::config::FuselineOptions;
 use crate::errors::from_eval;
+use crate::join::Tables;
 use crate::metrics::StageMetrics;
 use crate::udf::Gate;
 use crate::udf::entries::gate_of;
@@ -23,12 +24,17 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use fuseline_codegen::groups::Groups;
 use fuseline_codegen::ir::interp::InterpLoop;
-use fuseline_codegen::ir::{AggState, Emit, Loop, Sink};
+use fuseline_codegen::ir::{AggState, Emit, Loop, Sink, TableFacts};
 use fuseline_codegen::run::{Morsel, RunLoop};
 use fuseline_planner::stage::{Segment, Stage, StageSink};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// Rows that a morsel of a stage may become where its joins have several per key, and the fewest rows that are
+/// taken at once nevertheless.
+const MOST_PAIRS: usize = 1 << 20;
+const LEAST_MORSEL: usize = 64;
 
 /// What a morsel became.
 pub enum MorselOutput {
@@ -44,6 +50,8 @@ pub struct Program {
     stage: Arc<Stage>,
     segments: Vec<SegmentCode>,
     options: FuselineOptions,
+    /// Of a stage that joins, once they are there.
+    tables: Option<Arc<Tables>>,
     /// What compiling took when the plan was made.
     pub planned_compile_time: Duration,
     /// Values in all loops.
@@ -85,7 +93,9 @@ impl Program {
                 let loop_ = &segment.loop_;
                 ir_ops += loop_.values.len();
                 let variants = Variants::default();
-                if options.verify || !loop_.inputs.iter().any(|i| i.nullable) {
+                // A loop that reads joins' tables is compiled once more when they are there.
+                let several = loop_.joins() > 0 || loop_.inputs.iter().any(|i| i.nullable);
+                if options.verify || !several {
                     let code = CodeCache::global().get(loop_, declared_nulls(loop_), options)?;
                     planned_compile_time += code.compile_time;
                     planned_code_bytes += code.code_bytes;
@@ -108,10 +118,34 @@ impl Program {
             stage,
             segments,
             options: options.clone(),
+            tables: None,
             planned_compile_time,
             ir_ops,
             planned_code_bytes,
         })
+    }
+
+    /// The program over these tables, and for what is known of them.
+    ///
+    /// # Errors
+    /// `Internal` when the loops do not compile for them.
+    pub fn with_tables(&self, tables: Arc<Tables>) -> Result<Program> {
+        let facts: Vec<TableFacts> = tables.sides.iter().map(|s| s.facts()).collect();
+        let mut stage = Stage::clone(&self.stage);
+        for segment in &mut stage.segments {
+            segment.loop_ = Arc::new(segment.loop_.for_tables(&facts));
+        }
+        let mut options = self.options.clone();
+        if matches!(stage.sink, StageSink::Emit(_)) {
+            // What one morsel can become at worst is held in memory.
+            let most = tables.sides.iter().map(|s| s.table().most_rows() as usize);
+            let most = most.fold(1usize, usize::saturating_mul);
+            options.morsel_rows = options.morsel_rows.min((MOST_PAIRS / most).max(LEAST_MORSEL));
+        }
+        match Program::compile(Arc::new(stage), &options) {
+            Ok(program) => Ok(Program { tables: Some(tables), ..program }),
+            Err(why) => internal_err!("a stage does not compile over its tables: {why}"),
+        }
     }
 
     pub fn stage(&self) -> &Arc<Stage> {
@@ -217,7 +251,8 @@ impl Program {
                         bug(format!("a segment reads columns {:?} of {batch:?}", segment.inputs))
                     })?;
                 let run = self.variant(&segment.loop_, variants, &inputs, metrics);
-                let morsel = Morsel { inputs: &inputs, rows, row_base };
+                let joins = self.tables.as_ref().map_or(&[][..], |t| &t.sides);
+                let morsel = Morsel { inputs: &inputs, rows, row_base, joins };
                 let out = match (&segment.loop_.sink, groups) {
                     (Sink::Group { .. }, Some(groups)) => run.run_into(&morsel, groups),
                     (Sink::Group { .. }, None) => {
@@ -240,7 +275,8 @@ impl Program {
                     columns.push(match (emit, computed) {
                         (Emit::Value { .. }, Some(array)) => array,
                         (Emit::Passenger { column }, _) => {
-                            passenger(batch, *column, out.rows, out.selection.as_ref())?
+                            let repeats = segment.loop_.has_expansion();
+                            passenger(batch, *column, out.rows, (out.selection.as_ref(), repeats))?
                         }
                         (Emit::Value { value, .. }, None) => {
                             return internal_err!("a loop left out its value v{}", value.0);
@@ -382,7 +418,7 @@ fn reorder(loop_: &Loop, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         Sink::Emit(emits) => emits
             .iter()
             .map(|e| match e {
-                Emit::Passenger { column } => passenger(batch, *column, batch.num_rows(), None),
+                Emit::Passenger { column } => passenger(batch, *column, batch.num_rows(), (None, false)),
                 Emit::Value { .. } => internal_err!("a loop that computes was taken for one that reorders"),
             })
             .collect(),
@@ -397,16 +433,16 @@ fn passenger(
     batch: &RecordBatch,
     column: usize,
     survivors: usize,
-    selection: Option<&UInt32Array>,
+    (selection, repeats): (Option<&UInt32Array>, bool),
 ) -> Result<ArrayRef> {
     let Some(array) = batch.columns().get(column) else {
         return internal_err!("a fused stage carries column {column} of {}", batch.num_columns());
     };
-    if survivors == batch.num_rows() {
+    if survivors == batch.num_rows() && !repeats {
         return Ok(Arc::clone(array));
     }
     match selection {
-        Some(rows) if rows.len() == survivors => match as_range(rows) {
+        Some(rows) if rows.len() == survivors => match as_range(rows).filter(|_| !repeats) {
             Some((start, len)) => Ok(array.slice(start, len)),
             None => Ok(take(array, rows, None)?),
         },

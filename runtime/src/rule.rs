@@ -26,6 +26,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -114,6 +115,7 @@ impl Above {
             StageSink::Group { scope: GroupScope::Partition, .. } => true,
             StageSink::Aggregate { .. } | StageSink::Group { scope: GroupScope::All, .. } => false,
         };
+        let reads_partitions = reads_partitions || stage.joins.iter().any(|j| j.by_partition);
         Above { is_final: false, reads_order: false, reads_partitions }
     }
 }
@@ -135,6 +137,7 @@ impl Rewrite {
             exact_libm: self.options.exact_libm,
             output_is_final: above.is_final,
             is_boundary: Some(calls_udf),
+            partitions_are_free: !above.reads_partitions,
         };
         let reason = match plan_stage(&plan, &options) {
             Some(Support::Supported(planned)) => match self.fuse(&plan, planned, above)? {
@@ -189,6 +192,7 @@ impl Rewrite {
             exact_libm: self.options.exact_libm,
             output_is_final: false,
             is_boundary: Some(calls_udf),
+            partitions_are_free: false,
         };
         let planned = match plan_stage(&split.projection, &options) {
             Some(Support::Supported(planned)) => planned,
@@ -237,7 +241,13 @@ impl Rewrite {
         let id = self.stages;
         let below = above.below_stage(&planned.stage);
         let child = planned.child.clone().map(|c| self.node(c, below)).transpose()?;
-        Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, child, above.reads_partitions)?)))
+        let mut builds = Vec::with_capacity(planned.builds.len());
+        for (build, join) in planned.builds.iter().zip(&planned.stage.joins) {
+            let above = Above { is_final: false, reads_order: false, reads_partitions: join.by_partition };
+            builds.push(self.node(Arc::clone(build), above)?);
+        }
+        let children = (child, builds);
+        Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, children, above.reads_partitions)?)))
     }
 }
 
@@ -291,7 +301,11 @@ fn exact_rows(planned: &PlannedStage) -> Option<usize> {
 
 /// Whether a reader of EXPLAIN would expect the operator to be fused.
 fn is_worth_a_note(plan: &dyn ExecutionPlan) -> Result<bool> {
-    if plan.is::<FilterExec>() || plan.is::<ProjectionExec>() || plan.is::<AggregateExec>() {
+    if plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<AggregateExec>()
+        || plan.is::<HashJoinExec>()
+    {
         return Ok(true);
     }
     Ok(sorts(plan) && computed_expression(plan)?.is_some())

@@ -9,7 +9,8 @@ use super::sink::is_text_extreme;
 use super::{CompileError, CompiledLoop};
 use crate::groups::Groups;
 use crate::ir::agg::{combine_f64, wrap_to};
-use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Sink, Ty};
+use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Loop, Op, Sink, Ty};
+use crate::joins::JoinLayout;
 use crate::run::{EvalError, LoopOutput, Morsel};
 use arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, BooleanArray, LargeStringArray, StringArray, StringViewArray,
@@ -17,7 +18,7 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
 use arrow::datatypes::DataType;
-use fuseline_kernels::abi::{AggSlot, ColumnRef, LoopContext, OutputRef, STATUS_OK};
+use fuseline_kernels::abi::{AggSlot, ColumnRef, JoinRef, LoopContext, OutputRef, STATUS_OK};
 use fuseline_kernels::strings::StrRef;
 use fuseline_kernels::strings::builder::{LargeUtf8Builder, Utf8Builder, ViewBuilder};
 use fuseline_kernels::strings::extreme::Extreme;
@@ -265,6 +266,30 @@ impl Target {
         }
     }
 
+    /// Makes room for `rows` rows, of which `used` were written.
+    fn grow(&mut self, slot: &Slot, used: usize, rows: usize) {
+        let bits = |buffer: &mut MutableBuffer| buffer.resize(rows.div_ceil(64) * 8 + 8, 0);
+        let (data, valid) = match self {
+            Target::Values { data, valid } => (Some(data), valid),
+            Target::Staged { valid, .. }
+            | Target::Utf8 { valid, .. }
+            | Target::LargeUtf8 { valid, .. }
+            | Target::View { valid, .. } => (None, valid),
+        };
+        if let Some(valid) = valid {
+            bits(valid);
+        }
+        match (data, slot.ty.width()) {
+            (Some(data), None) => bits(data),
+            (Some(data), Some(width)) => {
+                // SAFETY: the loop wrote `used` values.
+                unsafe { data.set_len(used * width) };
+                data.reserve((rows + 2 * GROUP - used) * width);
+            }
+            (None, _) => {}
+        }
+    }
+
     /// `staged` is where staged outputs start.
     fn reference(&mut self, staged: *mut u8) -> OutputRef {
         let pointer = |valid: &mut Option<MutableBuffer>| {
@@ -338,12 +363,79 @@ unsafe fn finish(target: Target, slot: &Slot, rows: usize, staged: *const u8) ->
     }
 }
 
+/// The outputs of a call, for [`grow`].
+struct Growth<'a> {
+    targets: *mut Vec<Target>,
+    selection: *mut Vec<u32>,
+    outputs: *mut Vec<OutputRef>,
+    slots: &'a [Slot],
+    staged: *mut u8,
+}
+
+/// Makes room in the outputs of a loop whose rows become several.
+unsafe extern "C" fn grow(context: *mut LoopContext, used: u64, needed: u64) -> i64 {
+    // SAFETY: generated code passes the context of the call that `run` makes, whose caller field points at
+    // a `Growth` of objects that nobody else uses meanwhile; `used` rows were written.
+    unsafe {
+        let context = &mut *context;
+        let growth = &mut *context.caller.cast::<Growth<'_>>();
+        let rows = (needed.max(context.capacity * 2) as usize).next_multiple_of(64);
+        let used = used as usize;
+        let outputs = &mut *growth.outputs;
+        for ((target, slot), output) in (*growth.targets).iter_mut().zip(growth.slots).zip(outputs) {
+            target.grow(slot, used, rows);
+            *output = target.reference(growth.staged);
+        }
+        let selection = &mut *growth.selection;
+        if selection.capacity() > 0 {
+            selection.set_len(used);
+            selection.reserve(rows + GROUP - used);
+            context.selection = selection.as_mut_ptr();
+        }
+        context.outputs = (*growth.outputs).as_mut_ptr();
+        context.capacity = rows as u64;
+    }
+    0
+}
+
+/// Checks that there is a build side of the right form for every join that the loop names.
+fn check_joins(source: &Loop, morsel: &Morsel<'_>) -> Result<(), EvalError> {
+    let side = |join: u32| {
+        morsel.joins.get(join as usize).ok_or_else(|| binding(format!("join {join} has no build side")))
+    };
+    for inst in &source.values {
+        match &inst.op {
+            Op::Probe { join, null_equal } => {
+                let tys: Vec<Ty> = inst.args.iter().map(|a| source.value(*a).ty).collect();
+                if *side(*join)?.layout() != JoinLayout::of(&tys, *null_equal) {
+                    return Err(binding(format!("the keys of join {join} are of other types")));
+                }
+            }
+            Op::Fetch { join, column, ty, nullable } => {
+                if !side(*join)?.has_column(*column, *ty, *nullable) {
+                    return Err(binding(format!("join {join} has no such column {column}")));
+                }
+            }
+            Op::Expand { join, .. } => {
+                side(*join)?;
+            }
+            _other => {}
+        }
+    }
+    if source.joins() > morsel.joins.len() {
+        return Err(binding("a join has no build side"));
+    }
+    Ok(())
+}
+
 /// How a call of compiled code went.
 pub(super) enum Ran {
     Done(LoopOutput),
     /// Some row behind the first `done`, which are in the table if the loop groups, needs the interpreter.
     Bailed {
         done: usize,
+        /// Pieces of the chunk behind them that are in the table too.
+        parts: usize,
     },
 }
 
@@ -358,7 +450,10 @@ pub(super) fn run(
     let outputs: &Outputs = &lp.outputs;
     let mut room = 0;
     let widths = outputs.slots.iter().filter_map(|s| s.ty.width()).sum::<usize>();
+    check_joins(&lp.source, morsel)?;
+    let joins: Vec<JoinRef> = morsel.joins.iter().map(|j| j.reference()).collect();
     let stage = lp.source.has_filter()
+        && !lp.source.has_expansion()
         && lp.pass_percent.load(Ordering::Relaxed) <= STAGED_PERCENT
         && morsel.rows * widths <= STAGED_BYTES;
     let mut targets: Vec<Target> =
@@ -389,13 +484,20 @@ pub(super) fn run(
     } else {
         match lp.tail_code() {
             Some(tail) => tail,
-            None => return Ok(Ran::Bailed { done: 0 }),
+            None => return Ok(Ran::Bailed { done: 0, parts: 0 }),
         }
     };
     let scratch_size = lp.code.scratch_size.max(tail.scratch_size);
     let run = |scratch: *mut u8| {
         let staged = scratch.wrapping_add(scratch_size + staging);
         let mut output_refs: Vec<OutputRef> = targets.iter_mut().map(|t| t.reference(staged)).collect();
+        let mut growth = Growth {
+            targets: &raw mut targets,
+            selection: &raw mut selection,
+            outputs: &raw mut output_refs,
+            slots: &outputs.slots,
+            staged,
+        };
         let mut context = LoopContext {
             rows: whole as u64,
             row_base: morsel.row_base,
@@ -409,6 +511,11 @@ pub(super) fn run(
             code: lp.code.memory.start(),
             groups,
             done_rows: 0,
+            done_parts: 0,
+            joins: joins.as_ptr(),
+            capacity: morsel.rows as u64,
+            grow: Some(grow),
+            caller: (&raw mut growth).cast(),
         };
         let mut ok = true;
         if whole > 0 {
@@ -431,7 +538,8 @@ pub(super) fn run(
             ok = unsafe { (tail.memory.entry())(&mut context) } == STATUS_OK;
         }
         if !ok {
-            return Err((context.first_row + context.done_rows) as usize);
+            let done = (context.first_row + context.done_rows) as usize;
+            return Err((done, context.done_parts as usize));
         }
         let rows = context.out_rows as usize;
         let finished: Vec<Finished> = std::mem::take(&mut targets)
@@ -444,7 +552,7 @@ pub(super) fn run(
     };
     let (out_rows, finished) = match with_scratch(scratch_size + staging + room + 64, run) {
         Ok(done) => done,
-        Err(done) => return Ok(Ran::Bailed { done }),
+        Err((done, parts)) => return Ok(Ran::Bailed { done, parts }),
     };
     if let Some(percent) = (out_rows * 100).checked_div(morsel.rows) {
         lp.pass_percent.store(percent, Ordering::Relaxed);
@@ -454,7 +562,7 @@ pub(super) fn run(
         out.columns.push(make_column(column, &finished, morsel, out_rows));
     }
     if lp.source.needs_selection() {
-        // SAFETY: the loop wrote one id per surviving row, of which there are at most `morsel.rows`.
+        // SAFETY: the loop wrote one id per surviving row, for which there was room.
         unsafe { selection.set_len(out_rows) };
         out.selection = Some(UInt32Array::from(selection));
     }

@@ -380,6 +380,12 @@ impl Emitter<'_, '_> {
                     self.bail_if(status);
                 }
             }
+            Op::Probe { join, null_equal } => {
+                valid = Some(self.emit_probe((*join, *null_equal), inst, out)?);
+            }
+            Op::Fetch { join, column, nullable, .. } => {
+                valid = self.emit_fetch((*join, *column, *nullable), inst, out)?;
+            }
             Op::Math(f, precision) => {
                 let name = math_name(*f).ok_or_else(|| CompileError::Backend(format!("{f:?} has lanes")))?;
                 let a = self.buffer_of(args[0])?;
@@ -469,7 +475,8 @@ impl Emitter<'_, '_> {
             | Op::DecToInt { .. }
             | Op::DecFromFloat { .. }
             | Op::DecToFloat { .. }
-            | Op::DecDiv { .. } => {
+            | Op::DecDiv { .. }
+            | Op::Expand { .. } => {
                 return Err(CompileError::Backend(format!("{:?} was scheduled as a call", inst.op)));
             }
         }

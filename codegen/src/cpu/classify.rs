@@ -108,6 +108,7 @@ pub(super) fn classify(lp: &Loop, id: ValueId, wide: bool) -> Result<Kind, Compi
         },
         Op::MathBin(..) | Op::DatePart { .. } | Op::DateTrunc { .. } | Op::AddInterval { .. } => Kind::Call,
         Op::StrTest(_) | Op::StrLen(_) | Op::Substr => Kind::Call,
+        Op::Probe { .. } | Op::Expand { .. } | Op::Fetch { .. } => Kind::Call,
     })
 }
 

@@ -9,7 +9,7 @@
 use super::CompileError;
 use super::constants::Constants;
 use super::outputs::Outputs;
-use super::schedule::{Need, Phase, Schedule, is_free};
+use super::schedule::{End, Need, Phase, Schedule, is_free};
 use super::sink::{AggVars, Counts};
 use super::wide::Wide;
 use crate::cpu::classify::Kind;
@@ -69,6 +69,8 @@ pub(super) struct Emitter<'f, 'l> {
     pub(super) mask: Option<Value>,
     pub(super) bail: Block,
     pub(super) next_chunk: Block,
+    /// Where the next pairs of rows are made, of every expansion so far; not sealed.
+    pub(super) pairs: Vec<Block>,
     signatures: HashMap<(&'static [MachineType], Option<MachineType>), SigRef>,
     call_conv: CallConv,
     pub(super) selection: Option<Value>,
@@ -158,6 +160,7 @@ pub(super) fn emit(
         mask: None,
         bail,
         next_chunk,
+        pairs: Vec::new(),
         signatures: HashMap::new(),
         call_conv: isa.default_call_conv(),
         selection: None,
@@ -183,7 +186,11 @@ pub(super) fn emit(
     e.chunk_row = row;
     e.note_done();
     e.emit_chunk()?;
-    e.b.ins().jump(next_chunk, &[]);
+    let next_piece = e.next_chunk;
+    e.b.ins().jump(next_piece, &[]);
+    for block in std::mem::take(&mut e.pairs) {
+        e.b.seal_block(block);
+    }
 
     e.b.switch_to_block(next_chunk);
     e.b.seal_block(next_chunk);
@@ -226,9 +233,11 @@ impl<'l> Emitter<'_, 'l> {
             for (phase_at, phase) in segment.phases.iter().enumerate() {
                 self.emit_phase(phase, phase_at)?;
             }
-            match segment.filter {
-                Some(predicate) => self.emit_filter(predicate, &segment.carry)?,
-                None => self.emit_chunk_end()?,
+            match segment.end {
+                End::Filter(predicate) => self.emit_filter(predicate, &segment.carry)?,
+                End::Expand(v) => self.emit_expand(v, &segment.carry)?,
+                End::Visit(join, row) => self.emit_visit(join, row, &segment.carry)?,
+                End::Sink => self.emit_chunk_end()?,
             }
         }
         Ok(())

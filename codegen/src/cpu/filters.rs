@@ -126,7 +126,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Packs the rows of a buffer that the mask keeps.
-    fn pack(&mut self, ty: Ty, mask: Value, from: Value, to: Value) -> Result<(), CompileError> {
+    pub(super) fn pack(&mut self, ty: Ty, mask: Value, from: Value, to: Value) -> Result<(), CompileError> {
         let name = match ty.width() {
             None => "rt_compress_bits",
             Some(1) => "rt_compress_1",

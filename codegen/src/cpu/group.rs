@@ -55,6 +55,8 @@ impl<'l> Emitter<'_, 'l> {
         if let Sink::Group { .. } = &self.lp.sink {
             let offset = offset_of!(LoopContext, done_rows) as i32;
             self.b.ins().store(FLAGS, self.chunk_row, self.context, offset);
+            let none = self.b.ins().iconst(types::I64, 0);
+            self.b.ins().store(FLAGS, none, self.context, offset_of!(LoopContext, done_parts) as i32);
         }
     }
 
@@ -112,7 +114,14 @@ impl<'l> Emitter<'_, 'l> {
         let status = failed.unwrap_or(missed);
         self.b.ins().brif(status, self.bail, &[], update, &[]);
         self.start(update);
-        self.update_cells(&g)
+        self.update_cells(&g)?;
+        if self.lp.has_expansion() {
+            let at = offset_of!(LoopContext, done_parts) as i32;
+            let parts = self.b.ins().load(types::I64, FLAGS, self.context, at);
+            let parts = self.b.ins().iadd_imm_u(parts, 1);
+            self.b.ins().store(FLAGS, parts, self.context, at);
+        }
+        Ok(())
     }
 
     /// Goes on in a block to which all jumps have been made.

@@ -163,7 +163,10 @@ impl Lanes<'_, '_, '_> {
             | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
-            | Op::Substr => {
+            | Op::Substr
+            | Op::Probe { .. }
+            | Op::Expand { .. }
+            | Op::Fetch { .. } => {
                 return Err(CompileError::Backend(format!("{:?} was scheduled into lanes", inst.op)));
             }
         })

@@ -16,6 +16,7 @@ mod filters;
 mod group;
 mod helpers;
 mod jit;
+mod join;
 mod lane_cast;
 mod lane_compare;
 mod lane_forms;
@@ -182,8 +183,10 @@ impl RunLoop for CompiledLoop {
         match bind::run(self, morsel, Some(groups))? {
             Ran::Done(output) => Ok(output),
             // Chunks before this row are in the table, later ones have left no trace.
-            Ran::Bailed { done } => interp::run_from(&self.source, morsel, done, Some(groups))
-                .map(|out| LoopOutput { bailed: true, ..out }),
+            Ran::Bailed { done, parts } => {
+                interp::run_from(&self.source, morsel, (done, parts), Some(groups))
+                    .map(|out| LoopOutput { bailed: true, ..out })
+            }
         }
     }
 }

@@ -142,7 +142,10 @@ impl Scalars<'_, '_, '_> {
             | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
-            | Op::Substr => {
+            | Op::Substr
+            | Op::Probe { .. }
+            | Op::Expand { .. }
+            | Op::Fetch { .. } => {
                 Err(CompileError::Backend(format!("{:?} was scheduled into a scalar loop", inst.op)))
             }
         }

@@ -50,12 +50,22 @@ pub(super) struct Phase {
     pub mask: Option<ValueId>,
 }
 
+/// What ends a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Filter(ValueId),
+    /// Rows become pairs; the value is the build row.
+    Expand(ValueId),
+    /// Build rows of a join are noted; the rows stay what they are.
+    Visit(u32, ValueId),
+    Sink,
+}
+
 /// The rows between two filters.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub phases: Vec<Phase>,
-    /// The filter that ends the segment; the last one has none.
-    pub filter: Option<ValueId>,
+    pub end: End,
     /// What later segments and the sink read of the values known so far.
     pub carry: Vec<(ValueId, Need)>,
 }
@@ -147,16 +157,13 @@ pub(super) fn schedule(lp: &Loop, wide: bool) -> Result<Schedule, CompileError> 
     // Values that reach a filter or the sink; the builder drops the others, a hand-written loop may not.
     let mut used = vec![false; count];
     let mut todo: Vec<ValueId> = lp.sink.uses();
-    todo.extend(lp.steps.iter().filter_map(|s| match s {
-        Step::Filter(v) => Some(*v),
-        Step::Let(_) => None,
-    }));
+    todo.extend(lp.step_uses());
     while let Some(v) = todo.pop() {
         if !std::mem::replace(&mut used[v.index()], true) {
             todo.extend(reads(lp, v).map(|r| r.0));
         }
     }
-    let mut lists: Vec<(Vec<ValueId>, Option<ValueId>)> = vec![(Vec::new(), None)];
+    let mut lists: Vec<(Vec<ValueId>, End)> = vec![(Vec::new(), End::Sink)];
     for step in &lp.steps {
         let at = lists.len() - 1;
         match step {
@@ -165,8 +172,16 @@ pub(super) fn schedule(lp: &Loop, wide: bool) -> Result<Schedule, CompileError> 
             Step::Let(v) if used[v.index()] && !is_free(lp, *v) => lists[at].0.push(*v),
             Step::Let(_) => {}
             Step::Filter(v) => {
-                lists[at].1 = Some(*v);
-                lists.push((Vec::new(), None));
+                lists[at].1 = End::Filter(*v);
+                lists.push((Vec::new(), End::Sink));
+            }
+            Step::Expand(v) => {
+                lists[at].1 = End::Expand(*v);
+                lists.push((Vec::new(), End::Sink));
+            }
+            Step::Visit { join, row } => {
+                lists[at].1 = End::Visit(*join, *row);
+                lists.push((Vec::new(), End::Sink));
             }
         }
     }
@@ -176,9 +191,12 @@ pub(super) fn schedule(lp: &Loop, wide: bool) -> Result<Schedule, CompileError> 
         *known = is_free(lp, ValueId(id as u32));
     }
     let mut segments = Vec::new();
-    for (at, (insts, filter)) in lists.into_iter().enumerate() {
+    for (at, (insts, end)) in lists.into_iter().enumerate() {
         let phases = phases(lp, insts, &mut known, at == last, wide)?;
-        segments.push(Segment { phases, filter, carry: Vec::new() });
+        if let End::Expand(v) = end {
+            known[v.index()] = true;
+        }
+        segments.push(Segment { phases, end, carry: Vec::new() });
     }
     place_buffers(lp, &mut segments);
     Ok(Schedule { segments, wide })
@@ -259,15 +277,22 @@ fn place_buffers(lp: &Loop, segments: &mut [Segment]) {
         wanted[v.index()].merge(need);
     }
     for segment in segments.iter_mut().rev() {
+        if let End::Expand(v) = segment.end {
+            // Made by the end itself.
+            wanted[v.index()] = Need::default();
+        }
         segment.carry = collect(lp, &wanted);
-        if let Some(f) = segment.filter
-            && !is_const(lp, f)
-        {
-            let lanes = segment.phases.iter_mut().find(|p| p.insts.contains(&f) && p.kind == Kind::Lanes);
-            match lanes {
-                Some(phase) => phase.mask = Some(f),
-                None => wanted[f.index()].merge(Need::BOTH),
+        match segment.end {
+            End::Filter(f) if !is_const(lp, f) => {
+                let lanes = segment.phases.iter_mut().find(|p| p.insts.contains(&f) && p.kind == Kind::Lanes);
+                match lanes {
+                    Some(phase) => phase.mask = Some(f),
+                    None => wanted[f.index()].merge(Need::BOTH),
+                }
             }
+            End::Expand(v) => wanted[lp.value(v).args[0].index()].merge(Need::BOTH),
+            End::Visit(_, row) => wanted[row.index()].merge(Need::BOTH),
+            End::Filter(_) | End::Sink => {}
         }
         for phase in segment.phases.iter_mut().rev() {
             for v in &phase.insts {

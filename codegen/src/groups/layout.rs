@@ -84,7 +84,8 @@ fn is_integer(ty: Ty) -> bool {
     }
 }
 
-fn place(keys: &mut [KeyPlace], shape: &mut TableShape) {
+/// Gives keys their places in a packed key.
+pub(crate) fn place(keys: &mut [KeyPlace], shape: &mut TableShape) {
     let width = |ty: Ty| ty.width().unwrap_or(1);
     for key in keys.iter_mut().filter(|k| width(k.ty) >= 8) {
         key.word = shape.words;

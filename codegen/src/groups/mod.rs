@@ -11,6 +11,7 @@ mod columns;
 mod layout;
 mod update;
 
+pub(crate) use layout::place;
 pub use layout::{GroupLayout, KeyPlace};
 pub(crate) use update::{KeyWord, update_cell};
 

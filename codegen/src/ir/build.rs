@@ -61,6 +61,21 @@ impl LoopBuilder {
         Ok(())
     }
 
+    /// Goes on with a row for every build row of an entry; gives that row's number.
+    pub fn expand(&mut self, join: u32, entry: ValueId, outer: bool) -> Result<ValueId, String> {
+        let op = Op::Expand { join, outer };
+        let (ty, nullable) = op.infer(&[(self.ty(entry), self.nullable(entry))])?;
+        let v = ValueId(self.values.len() as u32);
+        self.values.push(Inst { op, args: vec![entry], under: None, ty, nullable });
+        self.steps.push(Step::Expand(v));
+        Ok(v)
+    }
+
+    /// Notes that these build rows matched.
+    pub fn visit(&mut self, join: u32, row: ValueId) {
+        self.steps.push(Step::Visit { join, row });
+    }
+
     pub fn ty(&self, v: ValueId) -> Ty {
         self.values[v.index()].ty
     }
@@ -89,7 +104,7 @@ impl LoopBuilder {
         let mut live = vec![false; self.values.len()];
         let mut todo: Vec<ValueId> = sink.uses();
         todo.extend(self.steps.iter().filter_map(|s| match s {
-            Step::Filter(v) => Some(*v),
+            Step::Filter(v) | Step::Expand(v) | Step::Visit { row: v, .. } => Some(*v),
             Step::Let(_) => None,
         }));
         while let Some(v) = todo.pop() {
@@ -106,7 +121,10 @@ impl LoopBuilder {
         for step in &self.steps {
             match step {
                 Step::Filter(v) => steps.push(Step::Filter(new_id[v.index()])),
-                Step::Let(v) if live[v.index()] => {
+                Step::Visit { join, row } => {
+                    steps.push(Step::Visit { join: *join, row: new_id[row.index()] });
+                }
+                Step::Let(v) | Step::Expand(v) if live[v.index()] => {
                     let mut inst = self.values[v.index()].clone();
                     if let Op::Input(i) = &mut inst.op {
                         origin.push(*i as usize);
@@ -119,9 +137,10 @@ impl LoopBuilder {
                     let id = ValueId(values.len() as u32);
                     new_id[v.index()] = id;
                     values.push(inst);
-                    steps.push(Step::Let(id));
+                    let expands = matches!(step, Step::Expand(_));
+                    steps.push(if expands { Step::Expand(id) } else { Step::Let(id) });
                 }
-                Step::Let(_) => {}
+                Step::Let(_) | Step::Expand(_) => {}
             }
         }
         let sink = sink.map_values(|v| new_id[v.index()]);

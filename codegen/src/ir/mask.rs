@@ -20,20 +20,23 @@ use super::pipeline::{Inst, Loop, Sink, Step, ValueId};
 use super::types::Ty;
 
 impl Loop {
-    /// The loop with masks for filters if it aggregates and everything behind its first filter is
-    /// cheap; otherwise the loop as it is.
+    /// The loop with masks for the filters behind which everything is cheap, if it aggregates; otherwise the
+    /// loop as it is.
     #[must_use]
     pub fn filters_to_masks(&self) -> Loop {
         // A row that was dropped must not make a group, so filters before groups stay.
         let Sink::Aggregate(_) = &self.sink else { return self.clone() };
-        let Some(first) = self.steps.iter().position(|s| matches!(s, Step::Filter(_))) else {
-            return self.clone();
+        // Everything behind the first of them must be cheap.
+        let is_dear = |step: &Step| match step {
+            Step::Filter(_) => false,
+            Step::Let(v) => !is_cheap(self, self.value(*v)),
+            Step::Expand(_) | Step::Visit { .. } => true,
         };
-        let cheap = self.steps[first..].iter().all(|step| match step {
-            Step::Filter(_) => true,
-            Step::Let(v) => is_cheap(self, self.value(*v)),
-        });
-        if cheap { masked(self) } else { self.clone() }
+        let from = self.steps.iter().rposition(is_dear).map_or(0, |at| at + 1);
+        match self.steps[from..].iter().position(|s| matches!(s, Step::Filter(_))) {
+            Some(first) => masked(self, from + first),
+            None => self.clone(),
+        }
     }
 }
 
@@ -47,6 +50,7 @@ fn is_cheap(source: &Loop, inst: &Inst) -> bool {
         Op::Math(function, _) => !function.is_transcendental(),
         Op::MathBin(..) | Op::StrTest(_) | Op::StrLen(_) | Op::Substr => false,
         Op::DatePart { .. } | Op::DateTrunc { .. } | Op::AddInterval { .. } => false,
+        Op::Probe { .. } | Op::Expand { .. } | Op::Fetch { .. } => false,
         // Division is tens of cycles per row, and of 128 bits more.
         Op::Div | Op::Rem => inst.ty.is_float(),
         Op::DecDiv { .. } | Op::DecToInt { .. } | Op::DecFromFloat { .. } => false,
@@ -71,10 +75,11 @@ fn is_cheap(source: &Loop, inst: &Inst) -> bool {
     }
 }
 
-fn masked(source: &Loop) -> Loop {
-    let mut out = Loop { steps: vec![], ..source.clone() };
+/// With masks for the filters from step `first` on.
+fn masked(source: &Loop, first: usize) -> Loop {
+    let mut out = Loop { steps: source.steps[..first].to_vec(), ..source.clone() };
     let mut mask: Option<ValueId> = None;
-    for step in &source.steps {
+    for step in &source.steps[first..] {
         match step {
             Step::Let(v) => {
                 let args: Vec<Ty> = source.value(*v).args.iter().map(|a| source.value(*a).ty).collect();
@@ -90,6 +95,7 @@ fn masked(source: &Loop) -> Loop {
                 }
                 out.steps.push(Step::Let(*v));
             }
+            Step::Expand(_) | Step::Visit { .. } => out.steps.push(*step),
             Step::Filter(predicate) => {
                 let passes = push(&mut out, Op::IsTrue, vec![*predicate], false);
                 mask = Some(match mask {

@@ -20,10 +20,12 @@ pub mod verify;
 pub use agg::{Agg, AggFunc, AggState, AggValue};
 pub use build::LoopBuilder;
 pub use op::{
-    Bound, CmpOp, DatePart, MathBin, MathFn, OnFail, Op, Overflow, Precision, StrTest, TimeUnit, TruncTo,
+    Bound, CmpOp, DatePart, MOST_JOIN_KEYS, MathBin, MathFn, OnFail, Op, Overflow, Precision, StrTest,
+    TimeUnit, TruncTo,
 };
 pub use pipeline::{Emit, GroupKey, Input, Inst, Loop, Sink, Step, ValueId};
 pub use types::{Lit, Ty};
+pub use variant::TableFacts;
 pub use verify::{VerifyError, verify};
 
 /// Rows a compiled loop works on at a time: small enough that a handful of staged columns stay in

@@ -376,7 +376,30 @@ pub enum Op {
     /// from 1, a start below 1 uses up length; a negative length fails, and so does the start
     /// `i64::MIN`.
     Substr,
+
+    /// `(T, ...) -> U32`, at most 16: the entry of the key in the table of a join, null where no build row
+    /// has it. Keys are equal as for GROUP BY, except that NULLs are only if `null_equal` says so.
+    Probe {
+        join: u32,
+        null_equal: bool,
+    },
+    /// `(U32) -> U32`: the build rows of an entry. Only in a [`super::Step::Expand`], which has a row for each
+    /// of them; with `outer` also one, null, for a row without entry.
+    Expand {
+        join: u32,
+        outer: bool,
+    },
+    /// `(U32) -> .ty`: a column of the build side at a build row.
+    Fetch {
+        join: u32,
+        column: u32,
+        ty: Ty,
+        nullable: bool,
+    },
 }
+
+/// Keys of a join at most; more are left to others.
+pub const MOST_JOIN_KEYS: usize = 16;
 
 impl Op {
     /// The result's type and nullability for arguments of these types and nullabilities, or what
@@ -555,6 +578,20 @@ impl Op {
                 want(args[0].0 == Ty::Str && args[1..].iter().all(|a| a.0 == Ty::I64))?;
                 (Ty::Str, strict)
             }
+            Op::Probe { .. } => {
+                want(!args.is_empty() && args.len() <= MOST_JOIN_KEYS)?;
+                (Ty::U32, true)
+            }
+            Op::Expand { outer, .. } => {
+                arity(1)?;
+                want(ty(0)? == Ty::U32)?;
+                (Ty::U32, *outer)
+            }
+            Op::Fetch { ty: of, nullable, .. } => {
+                arity(1)?;
+                want(ty(0)? == Ty::U32)?;
+                (*of, *nullable || strict)
+            }
         })
     }
 
@@ -597,7 +634,10 @@ impl Op {
             | Op::MathBin(..)
             | Op::DatePart { .. }
             | Op::StrTest(_)
-            | Op::StrLen(_) => false,
+            | Op::StrLen(_)
+            | Op::Probe { .. }
+            | Op::Expand { .. }
+            | Op::Fetch { .. } => false,
         }
     }
 }

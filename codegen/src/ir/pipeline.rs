@@ -88,6 +88,12 @@ pub enum Step {
     Let(ValueId),
     /// Keep the rows on which this Bool is true and valid.
     Filter(ValueId),
+    /// Go on with a row for every build row of an entry: the value, an [`Op::Expand`], is that row's number.
+    /// Pairs come in the order of the rows, at most a chunk of them at a time; values computed before are
+    /// repeated implicitly.
+    Expand(ValueId),
+    /// Note that these build rows of a join matched, where valid.
+    Visit { join: u32, row: ValueId },
 }
 
 /// One output column.
@@ -187,7 +193,34 @@ impl Loop {
     }
 
     pub fn has_filter(&self) -> bool {
-        self.steps.iter().any(|s| matches!(s, Step::Filter(_)))
+        self.steps.iter().any(|s| matches!(s, Step::Filter(_) | Step::Expand(_)))
+    }
+
+    /// Whether a row can become several.
+    pub fn has_expansion(&self) -> bool {
+        self.steps.iter().any(|s| matches!(s, Step::Expand(_)))
+    }
+
+    /// Joins whose tables it reads: one more than the greatest number.
+    pub fn joins(&self) -> usize {
+        let of_op = |op: &Op| match op {
+            Op::Probe { join, .. } | Op::Expand { join, .. } | Op::Fetch { join, .. } => *join as usize + 1,
+            _other => 0,
+        };
+        let visits = self.steps.iter().map(|s| match s {
+            Step::Visit { join, .. } => *join as usize + 1,
+            Step::Let(_) | Step::Filter(_) | Step::Expand(_) => 0,
+        });
+        self.values.iter().map(|v| of_op(&v.op)).chain(visits).max().unwrap_or(0)
+    }
+
+    /// The values that steps read for what they do: these are used whatever the sink reads.
+    pub fn step_uses(&self) -> Vec<ValueId> {
+        let of = |s: &Step| match s {
+            Step::Filter(v) | Step::Expand(v) | Step::Visit { row: v, .. } => Some(*v),
+            Step::Let(_) => None,
+        };
+        self.steps.iter().filter_map(of).collect()
     }
 
     pub fn has_passengers(&self) -> bool {

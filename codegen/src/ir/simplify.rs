@@ -33,6 +33,19 @@ impl Loop {
                         s.out.steps.push(Step::Filter(v));
                     }
                 }
+                Step::Expand(v) => {
+                    // Not shared: each makes its own rows.
+                    let inst = s.renamed(self.value(*v));
+                    let id = ValueId(s.out.values.len() as u32);
+                    s.safe.push(true);
+                    s.out.values.push(inst);
+                    s.out.steps.push(Step::Expand(id));
+                    s.new_id[v.index()] = Some(id);
+                }
+                Step::Visit { join, row } => {
+                    let row = s.map(*row);
+                    s.out.steps.push(Step::Visit { join: *join, row });
+                }
             }
         }
         let sink = self.sink.clone().map_values(|v| s.map(v));
@@ -139,7 +152,8 @@ impl Simplifier {
 
     /// The constant that an op of constants is, unless it fails.
     fn folded(&mut self, inst: &Inst) -> Option<ValueId> {
-        if inst.args.is_empty() {
+        let reads_tables = matches!(inst.op, Op::Probe { .. } | Op::Expand { .. } | Op::Fetch { .. });
+        if inst.args.is_empty() || reads_tables {
             return None;
         }
         let args: Vec<Lit> = inst.args.iter().map(|a| self.constant(*a).cloned()).collect::<Option<_>>()?;
@@ -243,7 +257,10 @@ impl Simplifier {
             | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
-            | Op::Substr => None,
+            | Op::Substr
+            | Op::Probe { .. }
+            | Op::Expand { .. }
+            | Op::Fetch { .. } => None,
         }
     }
 
@@ -298,10 +315,7 @@ fn negated(cmp: CmpOp) -> CmpOp {
 fn without_unused(source: Loop) -> Loop {
     let mut live = vec![false; source.values.len()];
     let mut todo = source.sink.uses();
-    todo.extend(source.steps.iter().filter_map(|s| match s {
-        Step::Filter(v) => Some(*v),
-        Step::Let(_) => None,
-    }));
+    todo.extend(source.step_uses());
     while let Some(v) = todo.pop() {
         if !std::mem::replace(&mut live[v.index()], true) {
             let inst = source.value(v);
@@ -313,15 +327,20 @@ fn without_unused(source: Loop) -> Loop {
     for step in &source.steps {
         match step {
             Step::Filter(v) => steps.push(Step::Filter(new_id[v.index()])),
-            Step::Let(v) if live[v.index()] => {
+            Step::Visit { join, row } => {
+                steps.push(Step::Visit { join: *join, row: new_id[row.index()] });
+            }
+            Step::Let(v) | Step::Expand(v) if live[v.index()] => {
                 let mut inst = source.value(*v).clone();
                 for a in inst.args.iter_mut().chain(&mut inst.under) {
                     *a = new_id[a.index()];
                 }
-                new_id[v.index()] = ValueId(values.len() as u32);
-                steps.push(Step::Let(new_id[v.index()]));
+                let id = ValueId(values.len() as u32);
+                new_id[v.index()] = id;
+                steps.push(if matches!(step, Step::Expand(_)) { Step::Expand(id) } else { Step::Let(id) });
                 values.push(inst);
             }
+            Step::Expand(_) => {}
             Step::Let(_) => {}
         }
     }

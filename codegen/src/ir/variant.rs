@@ -5,8 +5,17 @@
 //! compute.
 
 use super::op::Op;
-use super::pipeline::{Loop, Step};
-use super::types::Ty;
+use super::pipeline::{Inst, Loop, Step, ValueId};
+use super::types::{Lit, Ty};
+
+/// What is known of a join's table once it is built.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TableFacts {
+    /// No key has two rows.
+    pub unique: bool,
+    /// Per column whether it has nulls.
+    pub nullable: Vec<bool>,
+}
 
 impl Loop {
     /// The loop for inputs that can hold nulls where `nullable` says so: sets the inputs' flags and
@@ -27,7 +36,7 @@ impl Loop {
     /// fit their op (which the verifier reports) are left as they are.
     pub(super) fn infer_nullability(&mut self) {
         for step in &self.steps {
-            let Step::Let(v) = step else { continue };
+            let (Step::Let(v) | Step::Expand(v)) = step else { continue };
             let inst = &self.values[v.index()];
             let inferred = if let Op::Input(i) = inst.op {
                 self.inputs.get(i as usize).map(|input| input.nullable)
@@ -40,6 +49,54 @@ impl Loop {
                 self.values[v.index()].nullable = nullable;
             }
         }
+    }
+
+    /// The loop for the tables that its joins turned out to have, one fact each: where keys are unique an
+    /// expansion is a mere filter, and columns without nulls are not nullable. Other facts leave it alone.
+    #[must_use]
+    pub fn for_tables(&self, facts: &[TableFacts]) -> Loop {
+        let unique = |join: u32| facts.get(join as usize).is_some_and(|f| f.unique);
+        let mut out = Loop { steps: vec![], ..self.clone() };
+        for inst in &mut out.values {
+            if let Op::Fetch { join, column, nullable, .. } = &mut inst.op
+                && let Some(fact) = facts.get(*join as usize)
+            {
+                *nullable &= fact.nullable.get(*column as usize).copied().unwrap_or(true);
+            }
+        }
+        for step in &self.steps {
+            let Step::Expand(v) = *step else {
+                out.steps.push(*step);
+                continue;
+            };
+            let Op::Expand { join, outer } = self.value(v).op else { continue };
+            if !unique(join) {
+                out.steps.push(*step);
+                continue;
+            }
+            let entry = self.value(v).args[0];
+            let mut add = |op: Op, args: Vec<ValueId>, ty: Ty| {
+                let id = ValueId(out.values.len() as u32);
+                out.values.push(Inst { op, args, under: None, ty, nullable: false });
+                out.steps.push(Step::Let(id));
+                id
+            };
+            if outer {
+                // The entry itself, under another name.
+                let never = add(Op::Const(Lit::Bool(false)), vec![], Ty::Bool);
+                out.values[v.index()].op = Op::NullIf;
+                out.values[v.index()].args = vec![entry, never];
+            } else {
+                let found = add(Op::IsValid, vec![entry], Ty::Bool);
+                let zero = add(Op::Const(Lit::U32(0)), vec![], Ty::U32);
+                out.values[v.index()].op = Op::Coalesce;
+                out.values[v.index()].args = vec![entry, zero];
+                out.steps.push(Step::Filter(found));
+            }
+            out.steps.push(Step::Let(v));
+        }
+        out.infer_nullability();
+        out
     }
 
     /// The form in which a loop is compiled and interpreted: the variant for these nulls,

@@ -15,6 +15,7 @@
 //! 7. The key of a group leaves under the conditions of 5, and there is at least one. Aggregates of groups
 //!    are those of 6, but not of text.
 //! 8. No part of a constant interval is its type's minimum, which has no negative.
+//! 10. Pairs of rows are made by steps of their own, and what is visited is a build row.
 //! 9. Decimal operations have precisions from 1 to 38 and powers of ten that fit 128 bits.
 
 use super::agg::{Agg, AggFunc};
@@ -54,6 +55,8 @@ pub enum VerifyError {
     Aggregate { aggregate: usize, message: String },
     #[error("v{value}: {message}")]
     Parameter { value: u32, message: String },
+    #[error("v{0} makes pairs of rows, which only a step of its own can do")]
+    Expansion(u32),
 }
 
 /// Checks all invariants; the first violation is the error.
@@ -67,10 +70,13 @@ pub fn verify(source: &Loop) -> Result<(), VerifyError> {
     let mut defined = vec![false; source.values.len()];
     for step in &source.steps {
         match step {
-            Step::Let(v) => {
+            Step::Let(v) | Step::Expand(v) => {
                 let Some(inst) = source.values.get(v.index()) else {
                     return Err(VerifyError::Undefined(v.0));
                 };
+                if matches!(step, Step::Expand(_)) != matches!(inst.op, Op::Expand { .. }) {
+                    return Err(VerifyError::Expansion(v.0));
+                }
                 for used in inst.args.iter().chain(&inst.under) {
                     require(&defined, *used)?;
                 }
@@ -82,6 +88,14 @@ pub fn verify(source: &Loop) -> Result<(), VerifyError> {
             Step::Filter(v) => {
                 require(&defined, *v)?;
                 boolean(source, *v)?;
+            }
+            Step::Visit { row, .. } => {
+                require(&defined, *row)?;
+                let inst = source.value(*row);
+                if inst.ty != Ty::U32 {
+                    let message = "a build row is u32".to_owned();
+                    return Err(VerifyError::Parameter { value: row.0, message });
+                }
             }
         }
     }
@@ -190,7 +204,10 @@ fn parameters(op: &Op) -> Result<(), String> {
         | Op::DateTrunc { .. }
         | Op::StrTest(_)
         | Op::StrLen(_)
-        | Op::Substr => Ok(()),
+        | Op::Substr
+        | Op::Probe { .. }
+        | Op::Expand { .. }
+        | Op::Fetch { .. } => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Verdict {
 }
 
 pub fn interpret(source: &Loop, inputs: &[ArrayRef], rows: usize, row_base: i64) -> Outcome {
-    interp::run(source, &Morsel { inputs, rows, row_base })
+    interp::run(source, &Morsel { inputs, rows, row_base, joins: &[] })
 }
 
 /// The code generators of this machine.
@@ -39,7 +39,7 @@ pub fn judge(source: &Loop, inputs: &[ArrayRef], rows: usize, row_base: i64) -> 
         if *vectors == Vectors::Auto && compiled.stats().narrow_loops > 0 {
             return Verdict::Wrong("a lane loop has no wide form".to_owned());
         }
-        let found = compiled.run(&Morsel { inputs, rows, row_base });
+        let found = compiled.run(&Morsel { inputs, rows, row_base, joins: &[] });
         if let Some(difference) = difference(source, &right, &found) {
             return Verdict::Wrong(format!("{vectors:?}: {difference}"));
         }

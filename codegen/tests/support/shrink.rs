@@ -125,6 +125,8 @@ fn rebuilt(
     for (at, step) in source.steps.iter().enumerate() {
         match step {
             Step::Filter(_) if without_step == Some(at) => {}
+            // Random loops have no joins.
+            Step::Expand(_) | Step::Visit { .. } => return None,
             Step::Filter(v) => b.filter(new_id[v.index()]).ok()?,
             Step::Let(v) => {
                 let inst = source.value(*v);

@@ -13,7 +13,7 @@ const LARGE_PAGE: usize = 2 << 20;
 
 /// An array of words; zero when made.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(crate) struct Words {
     at: NonNull<u64>,
     len: usize,
 }
@@ -91,7 +91,7 @@ fn advise(_at: NonNull<u64>, _bytes: usize) {}
 
 /// Asks the processor for the line at an address that may be anything.
 #[inline(always)]
-pub(super) fn prefetch<T>(at: *const T) {
+pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -18,7 +18,7 @@ pub mod cells;
 mod dense;
 pub mod hash_table;
 pub mod kernels;
-mod memory;
+pub(crate) mod memory;
 pub mod text;
 
 pub use cells::{Cell, CellKind, read_wide};

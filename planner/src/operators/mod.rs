@@ -2,11 +2,12 @@
 //!
 //! [`plan_stage`] walks from a plan node downward while operators can be absorbed, then builds the
 //! stage's program from the bottom up. What it absorbs: filters, projections, limits above them,
-//! round-robin exchanges (the runtime deals out rows itself), batch coalescing, aggregates at the top, by
+//! round-robin exchanges (the runtime deals out rows itself), the probe sides of hash joins, aggregates at the top, by
 //! group or not, and generated ranges at the bottom.
 
 mod aggregate;
 mod grouped;
+mod join;
 mod range;
 
 use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive, mistyped_case, sql};
@@ -23,6 +24,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -30,6 +32,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use fuseline_codegen::ir::{Agg, Op, Sink, ValueId, verify};
 use grouped::{GroupEnd, Grouped};
+use join::Joined;
 use range::Range;
 use std::sync::Arc;
 
@@ -39,6 +42,7 @@ pub(crate) type Plan = Arc<dyn ExecutionPlan>;
 enum Step {
     Filter(Plan),
     Project(Plan),
+    Join(Joined),
 }
 
 /// The absorbed run.
@@ -78,7 +82,7 @@ pub fn plan_stage(root: &Plan, options: &PlanOptions) -> Option<Support<PlannedS
     if options.mode == FusionMode::Off {
         return None;
     }
-    let run = match match_run(root)? {
+    let run = match match_run(root, options)? {
         Support::Supported(run) => run,
         Support::Unsupported(reason) => return Some(Support::Unsupported(reason)),
     };
@@ -106,7 +110,7 @@ pub(crate) fn one_line(plan: &Plan) -> String {
     displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned()
 }
 
-fn match_run(root: &Plan) -> Option<Support<Run>> {
+fn match_run(root: &Plan, options: &PlanOptions) -> Option<Support<Run>> {
     let mut run = Run::default();
     let mut node = Arc::clone(root);
     // Limits.
@@ -145,9 +149,14 @@ fn match_run(root: &Plan) -> Option<Support<Run>> {
             }
         }
     }
-    match_steps(&mut run, node);
+    match_steps(&mut run, node, options);
     if !run.aggregates() && run.steps.is_empty() {
         return run.refused.map(Support::Unsupported);
+    }
+    if run.aggregates() && run.steps.is_empty() && run.child.as_ref().is_some_and(|c| c.is::<HashJoinExec>())
+    {
+        // Its reason is shown at the join itself.
+        run.refused = None;
     }
     Some(Support::Supported(run))
 }
@@ -165,7 +174,7 @@ fn over(outer: Limit, inner: Limit) -> Limit {
 /// Filters, projections and what stands between them. Operators that only matter in a run
 /// (exchanges, wrappers) are absorbed when something worth fusing follows, or as the run's last
 /// ones over its child.
-fn match_steps(run: &mut Run, mut node: Plan) {
+fn match_steps(run: &mut Run, mut node: Plan, options: &PlanOptions) {
     loop {
         run.refused = refusal(&node);
         if run.refused.is_some() {
@@ -186,6 +195,31 @@ fn match_steps(run: &mut Run, mut node: Plan) {
             run.operators.push(FusedOperator { text: one_line(&node) });
             run.steps.push(Step::Project(Arc::clone(&node)));
             node = Arc::clone(projection.input());
+        } else if node.is::<HashJoinExec>() {
+            let regroups = run.grouped.as_ref().is_some_and(|g| g.scope != GroupScope::States);
+            let free = options.partitions_are_free || run.aggregates.is_some() || regroups;
+            match Joined::match_at(&node, free, run.limit.is_none()) {
+                Ok(joined) => {
+                    run.operators.push(FusedOperator { text: one_line(&node) });
+                    run.operators
+                        .extend(joined.exchanges.iter().map(|e| FusedOperator { text: one_line(e) }));
+                    if let Some(n) = joined.merged {
+                        run.partitions.get_or_insert(n);
+                        if let Some(grouped) = &mut run.grouped
+                            && grouped.scope == GroupScope::Partition
+                        {
+                            // Rows of a key no longer come in one partition.
+                            grouped.scope = GroupScope::All;
+                        }
+                    }
+                    node = Arc::clone(&joined.probe);
+                    run.steps.push(Step::Join(joined));
+                }
+                Err(why) => {
+                    run.refused = Some(Reason::new(one_line(&node), why));
+                    break;
+                }
+            }
         } else if let Some(range) = Range::match_at(&node) {
             run.operators.push(FusedOperator { text: one_line(&node) });
             run.range = Some(range);
@@ -211,8 +245,10 @@ fn match_steps(run: &mut Run, mut node: Plan) {
             node = Arc::clone(exchange.input());
         } else if let Some(wrapper) = node.downcast_ref::<CooperativeExec>() {
             let inner = Arc::clone(wrapper.input());
-            let follows =
-                inner.is::<FilterExec>() || inner.is::<ProjectionExec>() || Range::match_at(&inner).is_some();
+            let follows = inner.is::<FilterExec>()
+                || inner.is::<ProjectionExec>()
+                || inner.is::<HashJoinExec>()
+                || Range::match_at(&inner).is_some();
             if !follows {
                 break;
             }
@@ -253,10 +289,17 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
             Scope { cols: (0..child_schema.fields().len()).map(Col::Source).collect(), schema: child_schema }
         }
     };
+    let (mut joins, mut builds) = (vec![], vec![]);
     for step in run.steps.iter().rev() {
         scope = match step {
             Step::Filter(plan) => filter(&mut b, plan, scope)?,
             Step::Project(plan) => project(&mut b, plan, scope)?,
+            Step::Join(joined) => {
+                let (plan, scope) = joined.plan(&mut b, joins.len() as u32, scope)?;
+                joins.push(plan);
+                builds.push(Arc::clone(&joined.build));
+                scope
+            }
         };
     }
     let (ending, sink) = match (&run.aggregates, &run.grouped) {
@@ -277,25 +320,28 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
         }
     };
     let notes = b.notes();
-    let segments = cut(b, ending)?;
+    let mut segments = cut(b, ending)?;
+    join::settle_columns(&mut segments, &mut joins);
     for segment in &segments {
         // Cheap, and a mistake of the planner's must not reach a compiler.
         verify(&segment.loop_).map_err(|e| format!("internal error: {e}"))?;
     }
-    let computes = segments.iter().any(|s| {
-        s.loop_.has_filter()
-            || matches!(s.loop_.sink, Sink::Aggregate(_) | Sink::Group { .. })
-            || s.loop_.values.iter().any(|v| !matches!(v.op, Op::Input(_) | Op::Const(_)))
-            || options.is_boundary.is_some_and(|is| s.calls.iter().any(|c| is(&c.expr)))
-    });
+    let computes = !joins.is_empty()
+        || segments.iter().any(|s| {
+            s.loop_.has_filter()
+                || matches!(s.loop_.sink, Sink::Aggregate(_) | Sink::Group { .. })
+                || s.loop_.values.iter().any(|v| !matches!(v.op, Op::Input(_) | Op::Const(_)))
+                || options.is_boundary.is_some_and(|is| s.calls.iter().any(|c| is(&c.expr)))
+        });
     let partitions = match (&run.aggregates, &run.grouped) {
         (Some(_), _) => 1,
         (None, Some(_)) => grouped::partitions(root),
         (None, None) => run.partitions.unwrap_or(child_partitions),
     };
     Ok(PlannedStage {
-        stage: Stage { source, segments, sink, limit: run.limit, operators: run.operators, notes },
+        stage: Stage { source, segments, sink, limit: run.limit, operators: run.operators, notes, joins },
         child: run.child,
+        builds,
         partitions,
         computes,
     })

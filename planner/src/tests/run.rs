@@ -99,7 +99,7 @@ pub(super) fn run(stage: &Stage, child: &[RecordBatch]) -> Result<RecordBatch, S
 /// Takes rows into a table, by the interpreter.
 fn group(segment: &Segment, rows: &Rows, base: i64, groups: &mut Groups) -> Result<(), String> {
     let inputs: Vec<ArrayRef> = segment.inputs.iter().map(|i| rows.columns[*i].clone()).collect();
-    let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base };
+    let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base, joins: &[] };
     let nullable: Vec<bool> = inputs.iter().map(|a| a.null_count() > 0).collect();
     let prepared = segment.loop_.prepared(&nullable);
     interp::run_from(&prepared, &morsel, 0, Some(groups)).map(|_| ()).map_err(|e| e.to_string())
@@ -107,7 +107,7 @@ fn group(segment: &Segment, rows: &Rows, base: i64, groups: &mut Groups) -> Resu
 
 fn pass(segment: &Segment, rows: &Rows, base: i64) -> Result<(Rows, Vec<AggState>), String> {
     let inputs: Vec<ArrayRef> = segment.inputs.iter().map(|i| rows.columns[*i].clone()).collect();
-    let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base };
+    let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base, joins: &[] };
     let out = run_loop(&segment.loop_, &morsel)?;
     let mut columns = vec![];
     if let Sink::Emit(emits) = &segment.loop_.sink {

@@ -23,6 +23,7 @@ pub use partition::PartitionStream;
 pub use whole::output_stream;
 pub use worker::{Worker, WorkerParts};
 
+use crate::fused_exec::Ready;
 use crate::program::{Program, with_rows};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -66,7 +67,7 @@ impl Grouping {
             return Ok(None);
         };
         let Some(top) = absorbed.first() else { return internal_err!("a stage replaces nothing") };
-        let exchange = absorbed.get(1).filter(|_| *scope == GroupScope::All).cloned();
+        let exchange = if *scope == GroupScope::All { spill::exchange(absorbed)? } else { None };
         let hash = match properties.output_partitioning() {
             Partitioning::Hash(keys, _) if partitioning_matters => Some(keys.clone()),
             Partitioning::Hash(..)
@@ -103,11 +104,17 @@ impl Grouping {
         Shape { columns, schema, batch_size }
     }
 
-    /// Groups the rows of all these workers together.
+    /// Groups the rows of all these workers together, once the program is ready if it waits for tables.
     ///
     /// # Errors
     /// None so far: what fails, fails when the run is polled.
-    pub fn start(&self, workers: Vec<Worker>, outputs: usize, context: &Arc<TaskContext>) -> Result<Run> {
+    pub fn start(
+        &self,
+        workers: Vec<Worker>,
+        ready: Option<Ready>,
+        outputs: usize,
+        context: &Arc<TaskContext>,
+    ) -> Result<Run> {
         let job = WholeJob {
             shape: self.shape(context.session_config().batch_size()),
             states: Arc::clone(&self.states),
@@ -116,7 +123,7 @@ impl Grouping {
             hash: self.hash.clone(),
             context: Arc::clone(context),
         };
-        Ok(job.start(workers))
+        Ok(job.start(workers, ready))
     }
 }
 

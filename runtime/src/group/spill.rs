@@ -12,8 +12,11 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, replace_children_if_necessary};
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
 };
@@ -29,6 +32,32 @@ pub struct Replaced {
     pub top: Arc<dyn ExecutionPlan>,
     /// What lies between it and the partial aggregate, if that is another one.
     pub exchange: Option<Arc<dyn ExecutionPlan>>,
+}
+
+/// What lies between the halves of the aggregate that is first of the absorbed operators; in place of a
+/// single one, whose rows came by key, the exchange that its states need.
+///
+/// # Errors
+/// Those of making that exchange.
+pub fn exchange(absorbed: &[Arc<dyn ExecutionPlan>]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(top) = absorbed.first() else { return Ok(None) };
+    let Some(aggregate) = top.downcast_ref::<AggregateExec>() else { return Ok(None) };
+    match aggregate.mode() {
+        AggregateMode::Single | AggregateMode::SinglePartitioned => {
+            let replaced = Replaced { top: Arc::clone(top), exchange: None };
+            let partial: Arc<dyn ExecutionPlan> = Arc::new(replaced.partial()?);
+            let schema = partial.schema();
+            let keys = (0..aggregate.group_expr().expr().len())
+                .map(|i| Arc::new(Column::new(schema.field(i).name(), i)) as Arc<dyn PhysicalExpr>)
+                .collect();
+            let partitions = top.output_partitioning().partition_count();
+            Ok(Some(Arc::new(RepartitionExec::try_new(partial, Partitioning::Hash(keys, partitions))?)))
+        }
+        AggregateMode::Partial
+        | AggregateMode::Final
+        | AggregateMode::FinalPartitioned
+        | AggregateMode::PartialReduce => Ok(absorbed.get(1).cloned()),
+    }
 }
 
 impl Replaced {

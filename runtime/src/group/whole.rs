@@ -7,6 +7,7 @@ use super::deal::{Merged, Output, Shape, by_hash, evenly};
 use super::merge::merge;
 use super::spill::{Replaced, finish};
 use super::worker::{Consumed, Worker};
+use crate::fused_exec::Ready;
 use crate::metrics::StageMetrics;
 use crate::own_thread::{Place, spawn};
 use arrow::array::RecordBatch;
@@ -83,8 +84,12 @@ impl WholeRuns {
 
 impl WholeJob {
     /// The job as a run.
-    pub fn start(self, workers: Vec<Worker>) -> Run {
+    pub fn start(self, mut workers: Vec<Worker>, ready: Option<Ready>) -> Run {
         async move {
+            if let Some(ready) = ready {
+                let program = ready.await.map_err(Arc::new)?;
+                workers.iter_mut().for_each(|w| w.program = Arc::clone(&program));
+            }
             let outputs = self.run(workers).await.map_err(Arc::new)?;
             Ok(Arc::new(Mutex::new(outputs.into_iter().map(Some).collect::<Vec<_>>())))
         }

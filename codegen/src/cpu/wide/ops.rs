@@ -136,7 +136,10 @@ impl Lower<'_, '_> {
             | Op::AddInterval { .. }
             | Op::StrTest(_)
             | Op::StrLen(_)
-            | Op::Substr => return Err(Unsupported(format!("{:?}", inst.op))),
+            | Op::Substr
+            | Op::Probe { .. }
+            | Op::Expand { .. }
+            | Op::Fetch { .. } => return Err(Unsupported(format!("{:?}", inst.op))),
         })
     }
 

@@ -71,6 +71,47 @@ pub(super) fn load<'a>(
     }
 }
 
+/// These rows of an array, null where there is none.
+pub(super) fn pick<'a>(array: &'a ArrayRef, ty: Ty, rows: &[Option<usize>]) -> Result<Column<'a>, EvalError> {
+    macro_rules! numbers {
+        ($ty:ty) => {{
+            let data = array.to_data();
+            let fits = data.data_type().primitive_width() == Some(size_of::<$ty>());
+            let [buffer] = data.buffers() else { return Err(misfit(array.data_type(), ty)) };
+            if !fits {
+                return Err(misfit(array.data_type(), ty));
+            }
+            let values = ScalarBuffer::<$ty>::new(buffer.clone(), data.offset(), data.len());
+            Ok(Column::from_options(
+                rows.iter().map(|row| row.filter(|r| array.is_valid(*r)).map(|r| values[r])),
+            ))
+        }};
+    }
+    match ty {
+        Ty::Bool => {
+            let bools = array.as_boolean_opt().ok_or_else(|| misfit(array.data_type(), ty))?;
+            let at = |row: &Option<usize>| row.filter(|r| bools.is_valid(*r)).map(|r| bools.value(r));
+            Ok(Column::from_options(rows.iter().map(at)))
+        }
+        Ty::I8 => numbers!(i8),
+        Ty::I16 => numbers!(i16),
+        Ty::I32 => numbers!(i32),
+        Ty::I64 => numbers!(i64),
+        Ty::I128 => numbers!(i128),
+        Ty::U8 => numbers!(u8),
+        Ty::U16 => numbers!(u16),
+        Ty::U32 => numbers!(u32),
+        Ty::U64 => numbers!(u64),
+        Ty::F32 => numbers!(f32),
+        Ty::F64 => numbers!(f64),
+        Ty::Str => {
+            let array: &'a dyn Array = array.as_ref();
+            let text = strings(array)?;
+            Ok(Column::from_options(rows.iter().map(|row| row.and_then(&text))))
+        }
+    }
+}
+
 fn collect<'a, T: Native<'a>>(start: usize, len: usize, row: impl Fn(usize) -> Option<T>) -> Column<'a> {
     Column::from_options((start..start + len).map(row))
 }

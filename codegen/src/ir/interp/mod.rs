@@ -16,6 +16,7 @@ mod calendar;
 mod column;
 mod compare;
 mod convert;
+mod join;
 mod math;
 mod rows;
 mod sink;
@@ -23,7 +24,7 @@ mod strings;
 
 use super::CHUNK;
 use super::op::Op;
-use super::pipeline::{Inst, Loop, Step};
+use super::pipeline::{Inst, Loop, Step, ValueId};
 use super::types::Lit;
 use crate::groups::Groups;
 use crate::run::{EvalError, LoopOutput, Morsel, RunLoop, into_columns};
@@ -38,37 +39,35 @@ use rows::{Fault, Rows};
 /// that the loop describes.
 pub fn run(source: &Loop, morsel: &Morsel<'_>) -> Result<LoopOutput, EvalError> {
     match Groups::new(source, morsel.rows) {
-        None => run_from(source, morsel, 0, None),
+        None => run_from(source, morsel, (0, 0), None),
         Some(mut groups) => {
-            let out = run_from(source, morsel, 0, Some(&mut groups))?;
+            let out = run_from(source, morsel, (0, 0), Some(&mut groups))?;
             into_columns(&mut groups, out)
         }
     }
 }
 
-/// Runs a verified loop over the rows of a morsel from `start` on, which begins a chunk. A grouping one
-/// needs its table.
+/// Runs a verified loop over the rows of a morsel from `start` on, which begins a chunk; the sink has seen so
+/// many pieces of that chunk already. A grouping loop needs its table.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_from(
     source: &Loop,
     morsel: &Morsel<'_>,
-    start: usize,
+    (start, seen): (usize, usize),
     groups: Option<&mut Groups>,
 ) -> Result<LoopOutput, EvalError> {
     arrays::check(source, morsel)?;
     let last_use = last_uses(source);
-    let mut sink = sink::SinkState::new(source, groups);
+    let mut end = End { sink: sink::SinkState::new(source, groups), last_use: &last_use, seen };
     let mut start = start;
     while start < morsel.rows {
         let len = CHUNK.min(morsel.rows - start);
-        let mut chunk = Chunk::new(source, morsel, start, len);
-        chunk.run(&last_use)?;
-        sink.consume(&chunk.values, &chunk.live, start)?;
+        Chunk::new(source, morsel, start, len).run(0, &mut end)?;
         start += len;
     }
-    sink.finish()
+    end.sink.finish()
 }
 
 /// A loop that is interpreted rather than compiled.
@@ -93,7 +92,7 @@ impl RunLoop for InterpLoop {
     }
 
     fn run_into(&self, morsel: &Morsel<'_>, groups: &mut Groups) -> Result<LoopOutput, EvalError> {
-        run_from(&self.source, morsel, 0, Some(groups))
+        run_from(&self.source, morsel, (0, 0), Some(groups))
     }
 }
 
@@ -134,8 +133,8 @@ fn last_uses(source: &Loop) -> Vec<usize> {
     let mut last = vec![0; source.values.len()];
     for (at, step) in source.steps.iter().enumerate() {
         match step {
-            Step::Filter(v) => last[v.index()] = at,
-            Step::Let(v) => {
+            Step::Filter(v) | Step::Visit { row: v, .. } => last[v.index()] = at,
+            Step::Let(v) | Step::Expand(v) => {
                 let inst = source.value(*v);
                 for a in inst.args.iter().chain(&inst.under) {
                     last[a.index()] = at;
@@ -149,7 +148,16 @@ fn last_uses(source: &Loop) -> Vec<usize> {
     last
 }
 
-/// One chunk on its way through the loop.
+/// Where the pieces of all chunks end.
+struct End<'a, 'g, 'l> {
+    sink: sink::SinkState<'a, 'g>,
+    /// By value.
+    last_use: &'l [usize],
+    /// Pieces to come that the sink has seen.
+    seen: usize,
+}
+
+/// One chunk on its way through the loop, or a piece of the pairs that it became.
 struct Chunk<'a> {
     source: &'a Loop,
     morsel: &'a Morsel<'a>,
@@ -169,17 +177,53 @@ impl<'a> Chunk<'a> {
         Chunk { source, morsel, start, live: (0..len).collect(), values, failed: None }
     }
 
-    fn run(&mut self, last_use: &[usize]) -> Result<(), EvalError> {
-        for (at, step) in self.source.steps.iter().enumerate() {
+    /// Goes on with the step `from`.
+    fn run(&mut self, from: usize, end: &mut End<'a, '_, '_>) -> Result<(), EvalError> {
+        for (at, step) in self.source.steps.iter().enumerate().skip(from) {
             match step {
                 Step::Let(v) => self.values[v.index()] = Some(self.compute(self.source.value(*v))?),
                 Step::Filter(v) => self.filter(v.index())?,
+                Step::Expand(v) => return self.expand(*v, at, end),
+                Step::Visit { join, row } => join::visit(self.morsel, *join, self.column(row.index())?)?,
             }
-            for (value, last) in self.values.iter_mut().zip(last_use) {
+            for (value, last) in self.values.iter_mut().zip(end.last_use) {
                 if *last <= at && *last != 0 {
                     *value = None;
                 }
             }
+        }
+        if let Some((row, fault)) = self.failed.take() {
+            return Err(fault.at(self.start + row));
+        }
+        if self.live.is_empty() {
+            return Ok(());
+        }
+        match end.seen.checked_sub(1) {
+            Some(left) => {
+                end.seen = left;
+                Ok(())
+            }
+            None => end.sink.consume(&self.values, &self.live, self.start),
+        }
+    }
+
+    /// Goes on with the pairs that the rows become, a chunk of them at a time.
+    fn expand(&mut self, v: ValueId, at: usize, end: &mut End<'a, '_, '_>) -> Result<(), EvalError> {
+        let inst = self.source.value(v);
+        let entries = inst.args.first().ok_or_else(|| EvalError::Binding("no entry".to_owned()))?;
+        let pairs = join::pairs(self.morsel, &inst.op, self.column(entries.index())?)?;
+        for piece in pairs.chunks(CHUNK) {
+            let keep: Vec<usize> = piece.iter().map(|p| p.0).collect();
+            let mut inner = Chunk {
+                source: self.source,
+                morsel: self.morsel,
+                start: self.start,
+                live: keep.iter().map(|i| self.live[*i]).collect(),
+                values: self.values.iter().map(|v| v.as_ref().map(|c| c.take(&keep))).collect(),
+                failed: self.failed.clone(),
+            };
+            inner.values[v.index()] = Some(Column::from_options(piece.iter().map(|p| p.1)));
+            inner.run(at + 1, end)?;
         }
         match self.failed.take() {
             Some((row, fault)) => Err(fault.at(self.start + row)),
@@ -194,7 +238,7 @@ impl<'a> Chunk<'a> {
             let input = &self.source.inputs[*i as usize];
             let len = CHUNK.min(self.morsel.rows - self.start);
             let whole = arrays::load(&self.morsel.inputs[*i as usize], input.ty, self.start, len)?;
-            return Ok(if n == len { whole } else { whole.take(&self.live) });
+            return Ok(if n == len && !self.source.has_expansion() { whole } else { whole.take(&self.live) });
         }
         if let Op::Const(lit) = &inst.op {
             return Ok(Column::constant(lit, n));
@@ -205,6 +249,13 @@ impl<'a> Chunk<'a> {
         }
         let args: Vec<&Column<'a>> =
             inst.args.iter().map(|a| self.column(a.index())).collect::<Result<_, _>>()?;
+        match &inst.op {
+            Op::Probe { join, .. } => return join::probe(self.morsel, *join, &args),
+            Op::Fetch { join, column, ty, .. } => {
+                return join::fetch(self.morsel, (*join, *column, *ty), &args);
+            }
+            _other => {}
+        }
         let under = inst.under.map(|u| self.column(u.index())).transpose()?;
         let mut rows = Rows::new(n, under);
         let result = evaluate(&inst.op, &args, &mut rows)?;
@@ -237,9 +288,12 @@ impl<'a> Chunk<'a> {
 /// Evaluates an op over columns of equal length.
 fn evaluate<'a>(op: &'a Op, args: &[&Column<'a>], rows: &mut Rows<'_, 'a>) -> Result<Column<'a>, EvalError> {
     match op {
-        Op::Input(_) | Op::Const(_) | Op::RowIndex => {
-            Err(EvalError::Binding(format!("{op:?} is not computed from columns")))
-        }
+        Op::Input(_)
+        | Op::Const(_)
+        | Op::RowIndex
+        | Op::Probe { .. }
+        | Op::Expand { .. }
+        | Op::Fetch { .. } => Err(EvalError::Binding(format!("{op:?} is not computed from columns"))),
         Op::Add(overflow) => arith::add(*overflow, args, rows),
         Op::Sub(overflow) => arith::sub(*overflow, args, rows),
         Op::Mul(overflow) => arith::mul(*overflow, args, rows),

@@ -189,7 +189,7 @@ impl Accumulator {
 }
 
 /// Row `j` of a key.
-fn key_word<'a>(column: &Column<'a>, j: usize) -> KeyWord<'a> {
+pub(super) fn key_word<'a>(column: &Column<'a>, j: usize) -> KeyWord<'a> {
     if !column.valid[j] {
         return KeyWord::Null;
     }

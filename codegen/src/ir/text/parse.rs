@@ -213,6 +213,10 @@ impl Parser {
             self.input(&mut c)?;
         } else if c.take_word("filter") {
             self.steps.push(Step::Filter(c.value()?));
+        } else if c.take_word("visit") {
+            let join = c.number()?;
+            c.sign(',')?;
+            self.steps.push(Step::Visit { join, row: c.value()? });
         } else if c.take_word("emit") {
             self.sink = Some(Sink::Emit(list(&mut c, emit)?));
         } else if c.take_word("aggregate") {
@@ -307,7 +311,8 @@ impl Parser {
             return Err(format!("{v} is computed twice"));
         }
         self.values[v.index()] = Some(Inst { op, args, under, ty, nullable });
-        self.steps.push(Step::Let(v));
+        let expands = matches!(self.values[v.index()].as_ref().map(|i| &i.op), Some(Op::Expand { .. }));
+        self.steps.push(if expands { Step::Expand(v) } else { Step::Let(v) });
         Ok(())
     }
 
@@ -479,6 +484,16 @@ fn operation(full: &str, params: &mut Cursor<'_>, first: Ty) -> Result<Op, Strin
         "ilike" => Op::StrTest(StrTest::Like { pattern: params.text()?, case_insensitive: true }),
         "str_len" => Op::StrLen(named(part()).ok_or_else(unknown)?),
         "substr" => Op::Substr,
+        "probe" => Op::Probe { join: params.number()?, null_equal: false },
+        "probe_nulls" => Op::Probe { join: params.number()?, null_equal: true },
+        "expand" => Op::Expand { join: params.number()?, outer: false },
+        "expand_outer" => Op::Expand { join: params.number()?, outer: true },
+        "fetch" | "fetch_null" => {
+            let ty = part().and_then(Ty::from_name).ok_or_else(unknown)?;
+            let join = params.number()?;
+            params.sign(',')?;
+            Op::Fetch { join, column: params.number()?, ty, nullable: name == "fetch_null" }
+        }
         _ => return Err(unknown()),
     };
     let takes_try = matches!(

@@ -16,7 +16,7 @@ impl Display for Loop {
         }
         for step in &self.steps {
             match step {
-                Step::Let(v) => {
+                Step::Let(v) | Step::Expand(v) => {
                     let inst = self.value(*v);
                     write!(f, "  {v}: {}{} = {}", inst.ty, mark(inst.nullable), inst.op)?;
                     for (i, a) in inst.args.iter().enumerate() {
@@ -28,6 +28,7 @@ impl Display for Loop {
                     writeln!(f)?;
                 }
                 Step::Filter(v) => writeln!(f, "  filter {v}")?,
+                Step::Visit { join, row } => writeln!(f, "  visit {join}, {row}")?,
             }
         }
         match &self.sink {
@@ -188,6 +189,14 @@ impl Display for Op {
             Op::StrTest(StrTest::Like { pattern, case_insensitive: true }) => write!(f, "ilike({pattern:?})"),
             Op::StrLen(bound) => write!(f, "str_len.{}", bound.name()),
             Op::Substr => f.write_str("substr"),
+            Op::Probe { join, null_equal: false } => write!(f, "probe({join})"),
+            Op::Probe { join, null_equal: true } => write!(f, "probe_nulls({join})"),
+            Op::Expand { join, outer: false } => write!(f, "expand({join})"),
+            Op::Expand { join, outer: true } => write!(f, "expand_outer({join})"),
+            Op::Fetch { join, column, ty, nullable } => {
+                let null = if *nullable { "_null" } else { "" };
+                write!(f, "fetch{null}.{ty}({join}, {column})")
+            }
         }
     }
 }

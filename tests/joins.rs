@@ -1,0 +1,196 @@
+//! Hash joins: fused, interpreted and with 128-bit vectors they give what DataFusion's own operator gives, over
+//! keys of all kinds and build sides of all shapes; and the plans of those that stages take show them inside.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use fuseline::Session;
+
+use crate::answers::{Answer, Verdict, compare};
+use crate::suites;
+
+/// Rows and distinct keys of the build side, then of the probe side.
+type Shape = (usize, usize, usize, usize);
+
+const SHAPES: &[(&str, Shape)] = &[
+    ("all distinct", (100, 100, 5000, 150)),
+    ("duplicates", (300, 60, 6000, 90)),
+    ("all equal", (40, 1, 3000, 1)),
+    ("no build rows", (0, 10, 1000, 10)),
+    ("no probe rows", (500, 100, 0, 150)),
+    ("more than a chunk per key", (2500, 1, 20, 1)),
+];
+
+const KEYS: &[&str] = &[
+    "p.k = b.k",
+    "p.k32 = b.k32",
+    "p.u8 = b.u8",
+    "p.nk = b.nk",
+    "(p.nk IS NOT DISTINCT FROM b.nk)",
+    "p.s = b.s",
+    "(p.s IS NOT DISTINCT FROM b.s)",
+    "p.s2 = b.s2",
+    "p.fk = b.fk",
+    "p.dk = b.dk",
+    "p.k * 1000003 = b.k * 1000003",
+    "p.k = b.k AND p.s2 = b.s2",
+    "p.bo = b.bo AND p.k32 = b.k32",
+    "(p.nk IS NOT DISTINCT FROM b.nk) AND p.fk = b.fk AND p.s = b.s",
+];
+
+/// How a query runs; the first is what others are compared with.
+const MODES: &[(&str, &[(&str, &str)])] = &[
+    ("stock", &[("fuseline.fusion", "off")]),
+    ("compiled", &[("fuseline.fusion", "force"), ("fuseline.verify", "true")]),
+    ("interpreted", &[("fuseline.fusion", "force"), ("fuseline.backend", "interp")]),
+    ("narrow", &[("fuseline.fusion", "force"), ("fuseline.vectors", "128")]),
+    (
+        "partitioned",
+        &[
+            ("fuseline.fusion", "force"),
+            ("datafusion.optimizer.hash_join_single_partition_threshold", "0"),
+            ("datafusion.optimizer.hash_join_single_partition_threshold_rows", "0"),
+        ],
+    ),
+    ("small batches", &[("fuseline.fusion", "force"), ("datafusion.execution.batch_size", "3")]),
+];
+
+fn columns(prefix: i64, keys: usize) -> String {
+    format!(
+        "value AS id, value % {keys} AS k, CAST(value % {a} AS int) AS k32, \
+         arrow_cast(value % 11, 'UInt8') AS u8, \
+         CASE WHEN value % {b} = 0 THEN NULL ELSE value % {c} END AS nk, \
+         CASE WHEN value % 17 = 0 THEN NULL ELSE 'key number ' || CAST(value % {d} AS varchar) END AS s, \
+         CAST(value % 20 AS varchar) AS s2, value % 2 = 0 AS bo, \
+         CASE WHEN value % 5 = 0 THEN {zero} ELSE CAST(value % 9 AS double) END AS fk, \
+         CAST(value % 100 AS decimal(12,2)) AS dk, CASE WHEN value % 3 = 0 THEN NULL ELSE value END AS nv",
+        a = 50 + prefix,
+        b = 7 + prefix,
+        c = 40 + prefix,
+        d = 30 + prefix,
+        zero = if prefix == 0 { "-0.0" } else { "0.0" },
+    )
+}
+
+async fn session(mode: &[(&str, &str)], (build, build_keys, probe, probe_keys): Shape) -> Session {
+    let mut builder = Session::builder().threads(2);
+    for (name, value) in mode {
+        builder = builder.set(*name, *value);
+    }
+    let session = builder.build().expect("a session");
+    let tables = [("b", build, columns(0, build_keys)), ("p", probe, columns(5, probe_keys))];
+    for (name, rows, columns) in tables {
+        let sql = format!("CREATE TABLE {name} AS SELECT {columns} FROM range(0, {rows})");
+        suites::run(&session, &sql).await.expect("a table");
+    }
+    session
+}
+
+fn queries() -> Vec<String> {
+    let mut all = vec![];
+    for key in KEYS {
+        for condition in ["", " AND p.nv + b.nv > 100"] {
+            for join in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"] {
+                all.push(format!(
+                    "SELECT count(*), sum(p.id), sum(b.id), count(b.nv), count(p.nv), min(b.s), max(p.s2) \
+                     FROM p {join} b ON {key}{condition}"
+                ));
+            }
+            for exists in ["EXISTS", "NOT EXISTS", "p.id % 5 = 0 OR EXISTS"] {
+                all.push(format!(
+                    "SELECT count(*), sum(p.id) FROM p \
+                     WHERE {exists} (SELECT 1 FROM b WHERE {key}{condition})"
+                ));
+            }
+            all.push(format!(
+                "SELECT b.k32, count(*), sum(p.id), min(p.nk) FROM p JOIN b ON {key}{condition} \
+                 GROUP BY 1 ORDER BY 1"
+            ));
+        }
+        all.push(format!(
+            "SELECT p.id, b.id AS other, b.s, b.nv, b.bo, p.s, b.dk, b.fk + p.fk FROM p JOIN b ON {key} \
+             WHERE p.id % 61 < 3 ORDER BY 1, 2"
+        ));
+        all.push(format!(
+            "SELECT p.id, b.id AS other, b.s, upper(b.s2) || p.s2 FROM p LEFT JOIN b ON {key} \
+             WHERE p.id % 61 < 3 ORDER BY 1, 2"
+        ));
+        all.push(format!(
+            "SELECT b2.k32, count(*), sum(b.nv) FROM p JOIN b ON {key} JOIN b AS b2 ON p.k32 = b2.k32 \
+             WHERE b2.id < 50 GROUP BY 1 ORDER BY 1"
+        ));
+    }
+    all
+}
+
+/// Joins inside and outside of stages.
+fn count(plan: &Arc<dyn ExecutionPlan>) -> (usize, usize) {
+    let line = displayable(plan.as_ref()).one_line().to_string();
+    let fused = if plan.name() == "FusedExec" { line.matches(") HashJoinExec").count() } else { 0 };
+    let left = usize::from(line.starts_with("HashJoinExec"));
+    plan.children().into_iter().map(count).fold((fused, left), |a, b| (a.0 + b.0, a.1 + b.1))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_give_what_datafusion_gives() {
+    for (name, shape) in SHAPES {
+        let mut sessions = vec![];
+        for (mode, settings) in MODES {
+            sessions.push((mode, session(settings, *shape).await));
+        }
+        let (mut fused, mut left) = (0, 0);
+        for sql in queries() {
+            let (_, stock) = &sessions[0];
+            let expected = suites::run(stock, &sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+            for (mode, ours) in &sessions[1..] {
+                let outcome = suites::run(ours, &sql).await;
+                let outcome = outcome.unwrap_or_else(|e| panic!("{name}, {mode}: {sql}: {e}"));
+                if let Some(plan) = &outcome.plan {
+                    let (inside, outside) = count(plan);
+                    (fused, left) = (fused + inside, left + outside);
+                }
+                let expected = Answer::of(&expected.batches).expect("it prints");
+                let actual = Answer::of(&outcome.batches).expect("it prints");
+                if let Verdict::Different(what) = compare(expected, actual, true) {
+                    panic!("{name}, {mode}: {what}\n    {sql}");
+                }
+            }
+        }
+        println!("{name}: {fused} joins in stages, {left} left to DataFusion");
+        // Those that keep rows of their build side are not; which side that is depends on sizes.
+        assert!(fused >= 500, "{name}: {fused} joins fused, {left} not");
+    }
+}
+
+/// One stage from the probe side's scan through two probes to the aggregate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_stays_whole_across_probes() {
+    let ours = session(MODES[1].1, (300, 60, 6000, 90)).await;
+    for sql in [
+        "SELECT sum(p.id + b.nv) FROM p JOIN b ON p.k = b.k JOIN b AS c ON p.k32 = c.k32 WHERE b.nv > 3",
+        "SELECT c.k32, sum(p.id) FROM p JOIN b ON p.k = b.k JOIN b AS c ON p.k32 = c.k32 GROUP BY 1",
+    ] {
+        let plan = suites::run(&ours, sql).await.expect("it runs").plan.expect("a plan");
+        let mut node = &plan;
+        while node.name() != "FusedExec" {
+            node = node.children()[0];
+        }
+        let line = displayable(node.as_ref()).one_line().to_string();
+        assert_eq!(line.matches("*(1) HashJoinExec").count(), 2, "{line}");
+        assert!(line.contains("*(1) AggregateExec"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_side_that_does_not_fit_is_an_error_that_names_the_setting() {
+    let ours = Session::builder()
+        .threads(2)
+        .set("fuseline.fusion", "force")
+        .set("datafusion.runtime.memory_limit", "8M")
+        .build();
+    let Ok(ours) = ours else { return };
+    let sql = "SELECT count(*) FROM range(0, 3000000) AS p JOIN \
+               (SELECT value * 7919 AS k, value AS v FROM range(0, 1000000)) AS b ON p.value = b.k";
+    let error = suites::run(&ours, sql).await.err().expect("it does not fit");
+    assert!(error.contains("memory"), "{error}");
+}
