@@ -17,7 +17,7 @@ mod tests;
 
 pub use finals::{FinalColumn, Finish};
 pub use group_columns::GroupColumn;
-pub use operators::plan_stage;
+pub use operators::{plan_stage, series_rows};
 pub use options::{FusionMode, PlanOptions};
 pub use stage::{Call, FusedOperator, GroupScope, Limit, PlannedStage, Segment, Source, Stage, StageSink};
 pub use support::{Reason, Support};

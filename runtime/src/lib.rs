@@ -25,6 +25,7 @@ pub mod program;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod rule;
+mod series;
 pub mod source;
 mod split;
 pub mod udf;
@@ -40,6 +41,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionConfig;
+use series::SeriesRule;
 use std::sync::Arc;
 use udf::hoist::HoistRule;
 
@@ -66,5 +68,11 @@ pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     };
     let present = builder.physical_optimizers().as_ref().is_some_and(|o| physical(&o.rules))
         || builder.physical_optimizer_rules().as_ref().is_some_and(|rules| physical(rules));
-    if present { builder } else { builder.with_physical_optimizer_rule(Arc::new(FuseRule)) }
+    if present {
+        return builder;
+    }
+    let mut rules = builder.physical_optimizers().take().unwrap_or_default().rules;
+    // Before DataFusion chooses the sides of joins.
+    rules.insert(0, Arc::new(SeriesRule));
+    builder.with_physical_optimizer_rules(rules).with_physical_optimizer_rule(Arc::new(FuseRule))
 }

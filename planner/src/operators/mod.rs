@@ -34,6 +34,7 @@ use fuseline_codegen::ir::{Agg, Op, Sink, ValueId, verify};
 use grouped::{GroupEnd, Grouped};
 use join::Joined;
 use range::Range;
+pub use range::series_rows;
 use std::sync::Arc;
 
 pub(crate) type Plan = Arc<dyn ExecutionPlan>;

@@ -84,6 +84,11 @@ impl Range {
     }
 }
 
+/// Rows of a node that is a series; `None` if it is anything else, or one that no loop can make.
+pub fn series_rows(plan: &Plan) -> Option<u64> {
+    Range::match_at(plan).map(|range| range.rows)
+}
+
 /// Rows of the series; `None` for a step of zero.
 fn count(start: i64, end: i64, step: i64, inclusive: bool) -> Option<u64> {
     if step == 0 {
