@@ -3,9 +3,9 @@
 Hypothesis: a query compiled into one loop beats engines that pass vectors from operator to operator,
 most where values are cheap to load and dear to pass on.
 
-Axes: the queries below, filter, projection, aggregates and aggregates by group over one table. Machine: any;
-what is printed are ratios of medians taken in one run, the engines interleaved, so that a machine that
-gets slower in between does so for all of them.
+Axes: the queries below, filter, projection, aggregates, aggregates by group and joins over one table.
+Machine: any; what is printed are ratios of medians taken in one run, the engines interleaved, so that a
+machine that gets slower in between does so for all of them.
 
 Before anything is timed all engines must give the same answer. Every repeat changes a constant in the
 query, so that no engine can answer from a cache. Every engine hands its result over as an Arrow table:
@@ -44,30 +44,40 @@ QUERIES = {
     "group by spread 5 M: sum": lambda i: f"SELECT h5m, sum(a) + {i} AS s FROM t GROUP BY h5m",
     "group by 100 strings: sum": lambda i: f"SELECT s100, sum(a) + {i} AS s FROM t GROUP BY s100",
     "group by 100,000 strings": lambda i: f"SELECT s100k, sum(a) + {i} AS s FROM t GROUP BY s100k",
+    # Every row of t has one partner; the sum needs a column of each side.
+    "join with 500 keys + sum": lambda i: (
+        f"SELECT sum(t.a * d500.v) + {i} AS s FROM t JOIN d500 ON t.k500 = d500.k"
+    ),
+    "join with 5 M rows + sum": lambda i: (
+        f"SELECT sum(t.a * d5m.v) + {i} AS s FROM t JOIN d5m ON t.g5m = d5m.k"
+    ),
     "count where k % 2 = 1": lambda i: f"SELECT count(*) AS n FROM t WHERE (k + {2 * i}) % 2 = 1",
 }
 
 RANGE_ROWS = 1_000_000_000
 
+# {id} is the column that the engine's range() has.
 RANGE_QUERIES = {
-    "range: sum": lambda i: (
-        f"SELECT sum(value) AS s FROM range(0, {RANGE_ROWS + i})",
-        f"SELECT sum(id) AS s FROM range(0, {RANGE_ROWS + i})",
-    ),
+    "range: sum": "SELECT sum({id}) AS s FROM range(0, {rows})",
     # By 2 is a mask; by 3 a multiplication of 64 bits, which vectors do not have.
-    "range: count % 2 = 1": lambda i: (
-        f"SELECT count(*) AS n FROM range(0, {RANGE_ROWS + i}) WHERE value % 2 = 1",
-        f"SELECT count(*) AS n FROM range(0, {RANGE_ROWS + i}) WHERE id % 2 = 1",
+    "range: count % 2 = 1": "SELECT count(*) AS n FROM range(0, {rows}) WHERE {id} % 2 = 1",
+    "range: count % 3 = 1": "SELECT count(*) AS n FROM range(0, {rows}) WHERE {id} % 3 = 1",
+    # Dynamic filters are off for these, so that every row is probed.
+    "range: join 1,000 keys": (
+        "SELECT count(*) AS n FROM range(0, {rows}) a JOIN range(0, 1000) b ON a.{id} = b.{id}"
     ),
-    "range: count % 3 = 1": lambda i: (
-        f"SELECT count(*) AS n FROM range(0, {RANGE_ROWS + i}) WHERE value % 3 = 1",
-        f"SELECT count(*) AS n FROM range(0, {RANGE_ROWS + i}) WHERE id % 3 = 1",
+    "range: join id % 1000": (
+        "SELECT count(*) AS n FROM range(0, {rows}) a JOIN range(0, 1000) b ON a.{id} % 1000 = b.{id}"
+    ),
+    "range: group by id % 1024": (
+        "SELECT {id} % 1024 AS g, sum({id}) AS s FROM range(0, {rows}) GROUP BY {id} % 1024"
     ),
 }
 
 
-def make_table(rows):
-    """Columns as an analyst has them: a small int domain, prices, a discount, a quantity."""
+def make_tables(rows):
+    """Columns as an analyst has them: a small int domain, prices, a discount, a quantity; and what
+    they are joined with."""
     import numpy as np
     import pyarrow as pa
 
@@ -79,8 +89,13 @@ def make_table(rows):
         # The strings one after the other, as a reader of files would have made them.
         return pa.array(names).take(pa.array(which))
 
-    return pa.table(
+    def dimension(keys):
+        # In no order, as in a file.
+        return pa.table({"k": random.permutation(keys), "v": random.uniform(0, 1, keys)})
+
+    facts = pa.table(
         {
+            "k500": random.integers(0, 500, rows, dtype=np.int64),
             "g4": random.integers(0, 4, rows, dtype=np.int64),
             "g1000": random.integers(0, 1000, rows, dtype=np.int64),
             # All numbers of a range, and as many that lie far apart.
@@ -95,17 +110,18 @@ def make_table(rows):
             "q": random.integers(1, 51, rows).astype(np.float64),
         }
     )
+    return {"t": facts, "d500": dimension(500), "d5m": dimension(5_000_000)}
 
 
 class Fuseline:
     name = "fuseline"
 
-    def __init__(self, table, threads):
+    def __init__(self, tables, threads):
         import fuseline
 
         self.connection = fuseline.connect(threads=threads)
-        if table is not None:
-            self.connection.register("t", table)
+        for name, table in tables.items():
+            self.connection.register(name, table)
 
     def run(self, sql):
         return self.connection.sql(sql).to_arrow()
@@ -114,11 +130,12 @@ class Fuseline:
 class DuckDB:
     name = "duckdb"
 
-    def __init__(self, table, threads):
+    def __init__(self, tables, threads):
         import duckdb
 
         self.connection = duckdb.connect(config={"threads": threads})
-        self.connection.register("t", table)
+        for name, table in tables.items():
+            self.connection.register(name, table)
 
     def run(self, sql):
         # Its fastest way to a whole Arrow table; a stream would be produced by one thread.
@@ -128,11 +145,12 @@ class DuckDB:
 class Polars:
     name = "polars"
 
-    def __init__(self, table, threads):
+    def __init__(self, tables, threads):
         # The size of its pool is fixed when it is imported; see `main`.
         import polars
 
-        self.context = polars.SQLContext(t=polars.from_arrow(table), eager=True)
+        frames = {name: polars.from_arrow(table) for name, table in tables.items()}
+        self.context = polars.SQLContext(frames, eager=True)
 
     def run(self, sql):
         return self.context.execute(sql).to_arrow()
@@ -141,18 +159,19 @@ class Polars:
 class DataFusion:
     name = "datafusion"
 
-    def __init__(self, table, threads):
+    def __init__(self, tables, threads):
         import datafusion
 
         config = datafusion.SessionConfig().with_target_partitions(threads)
         self.context = datafusion.SessionContext(config)
-        # As many partitions as threads: it reads the batches of one partition one after the other.
-        size = math.ceil(table.num_rows / threads)
-        parts = [
-            table.slice(start, size).combine_chunks().to_batches(max_chunksize=8192)
-            for start in range(0, table.num_rows, size)
-        ]
-        self.context.register_record_batches("t", parts)
+        for name, table in tables.items():
+            # As many partitions as threads: it reads the batches of one partition one after the other.
+            size = math.ceil(table.num_rows / threads)
+            parts = [
+                table.slice(start, size).combine_chunks().to_batches(max_chunksize=8192)
+                for start in range(0, table.num_rows, size)
+            ]
+            self.context.register_record_batches(name, parts)
 
     def run(self, sql):
         return self.context.sql(sql).to_arrow_table()
@@ -161,7 +180,7 @@ class DataFusion:
 class Spark:
     name = "spark"
 
-    def __init__(self, table, threads):
+    def __init__(self, tables, threads):
         from pyspark.sql import SparkSession
 
         self.session = (
@@ -262,17 +281,22 @@ def main():
 
     results = []
     if options.spark:
-        engines = [kind(None, options.threads) for kind in (Fuseline, Spark)]
+        engines = [kind({}, options.threads) for kind in (Fuseline, Spark)]
+        engines[0].connection.sql("SET datafusion.optimizer.enable_dynamic_filter_pushdown = false")
         print(f"{RANGE_ROWS} rows, {options.threads} threads, ns per row", flush=True)
-        for name, queries in RANGE_QUERIES.items():
+        for name, query in RANGE_QUERIES.items():
             if options.only and options.only not in name:
                 continue
+
+            def queries(i, query=query):
+                return [query.format(id=id, rows=RANGE_ROWS + i) for id in ("value", "id")]
+
             check(name, engines, queries(0))
             medians = measure(engines, queries, options.repeats)
             results.append(report(name, medians, RANGE_ROWS))
     else:
-        table = make_table(options.rows)
-        engines = [kind(table, options.threads) for kind in (Fuseline, DuckDB, Polars, DataFusion)]
+        tables = make_tables(options.rows)
+        engines = [kind(tables, options.threads) for kind in (Fuseline, DuckDB, Polars, DataFusion)]
         print(f"{options.rows} rows, {options.threads} threads, ns per row", flush=True)
         for name, query in QUERIES.items():
             if options.only and options.only not in name:
