@@ -13,7 +13,7 @@ use crate::support::loops::random_loop;
 use crate::support::random::Random;
 use crate::support::shrink::{Case, shrink};
 use arrow::array::{Array, ArrayRef};
-use fuseline_codegen::ir::{AggFunc, Loop, Sink, Ty, verify};
+use fuseline_codegen::ir::{AggFunc, Loop, Sink, Step, Ty, verify};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -155,7 +155,9 @@ fn preparing_a_loop_changes_no_result() {
         let prepared = source.prepared(&nulls_of(source, &case.inputs));
         verify(&prepared).map_err(|e| format!("{e}\n{prepared}"))?;
         let mut found = interpret(&prepared, &case.inputs, case.rows, case.row_base);
-        if source.has_filter() && !prepared.has_filter() {
+        // The last filters may have become masks.
+        let filters = |l: &Loop| l.steps.iter().filter(|s| matches!(s, Step::Filter(_))).count();
+        if filters(&prepared) < filters(source) {
             if sums_floats(source) {
                 return Ok(());
             }

@@ -15,8 +15,8 @@
 //! 7. The key of a group leaves under the conditions of 5, and there is at least one. Aggregates of groups
 //!    are those of 6, but not of text.
 //! 8. No part of a constant interval is its type's minimum, which has no negative.
-//! 10. Pairs of rows are made by steps of their own, and what is visited is a build row.
 //! 9. Decimal operations have precisions from 1 to 38 and powers of ten that fit 128 bits.
+//! 10. Pairs of rows are made by steps of their own, and what is visited is a build row.
 
 use super::agg::{Agg, AggFunc};
 use super::op::Op;

@@ -102,7 +102,7 @@ fn group(segment: &Segment, rows: &Rows, base: i64, groups: &mut Groups) -> Resu
     let morsel = Morsel { inputs: &inputs, rows: rows.rows, row_base: base, joins: &[] };
     let nullable: Vec<bool> = inputs.iter().map(|a| a.null_count() > 0).collect();
     let prepared = segment.loop_.prepared(&nullable);
-    interp::run_from(&prepared, &morsel, 0, Some(groups)).map(|_| ()).map_err(|e| e.to_string())
+    interp::run_from(&prepared, &morsel, (0, 0), Some(groups)).map(|_| ()).map_err(|e| e.to_string())
 }
 
 fn pass(segment: &Segment, rows: &Rows, base: i64) -> Result<(Rows, Vec<AggState>), String> {
