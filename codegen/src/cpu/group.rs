@@ -103,7 +103,7 @@ impl<'l> Emitter<'_, 'l> {
             self.b.ins().jump(resolve, &[]);
             self.start(hashed);
         }
-        self.find_by_hash(&g)?;
+        self.find_by_hash(&g, update)?;
         let missed = self.b.use_var(g.missed_count);
         self.b.ins().brif(missed, resolve, &[], update, &[]);
         self.start(resolve);
@@ -320,8 +320,9 @@ impl<'l> Emitter<'_, 'l> {
         })
     }
 
-    /// Packs and hashes keys, and looks at the first slot of each.
-    fn find_by_hash(&mut self, g: &Grouping<'_>) -> Result<(), CompileError> {
+    /// Packs and hashes keys, and looks at the first slot of each; or goes straight on to `update` where each
+    /// key just gets a record.
+    fn find_by_hash(&mut self, g: &Grouping<'_>, update: Block) -> Result<(), CompileError> {
         let mut long: Option<Value> = None;
         for (key, place) in g.keys.iter().zip(&g.layout.keys) {
             let Some(pointer) = place.pointer else { continue };
@@ -343,6 +344,14 @@ impl<'l> Emitter<'_, 'l> {
         let hashes = self.reserve(CHUNK * 8);
         let hashes = self.scratch_at(hashes);
         self.pack_keys(g, Some(hashes))?;
+        let (append, look) = (self.b.create_block(), self.b.create_block());
+        let appends = self.table_field(g, offset_of!(GroupRef, append));
+        self.b.ins().brif(appends, append, &[], look, &[]);
+        self.start(append);
+        let failed = self.call("rt_group_append", &[g.table, self.n, g.packed, g.numbers])?;
+        let status = failed.unwrap_or(appends);
+        self.b.ins().brif(status, self.bail, &[], update, &[]);
+        self.start(look);
         let slots = self.table_field(g, offset_of!(GroupRef, slots));
         let mask = self.table_field(g, offset_of!(GroupRef, mask));
         let records = self.table_field(g, offset_of!(GroupRef, records));
