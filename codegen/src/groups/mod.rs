@@ -5,7 +5,8 @@
 //! turns with it, and leave the same bits: both send row `j` of a chunk (its position after the last
 //! filter) to copy `j % 4` of its group's cells, while there are copies (see
 //! [`fuseline_kernels::group::hash_table`]). So a float sum depends on the rows, their order and where
-//! morsels were cut, and on nothing else; what [`dealing`] does with a table that grows large included. A sum that is not a number is read as the one NaN.
+//! morsels were cut, and on nothing else, also where [`dealing`] gives up a table that has grown large. A sum that
+//! is not a number is read as the one NaN.
 
 mod columns;
 mod dealing;

@@ -10,16 +10,40 @@
 //! * records of a part stay in the order in which they came: what is merged from them in that order is the
 //!   same at every run;
 //! * a key may have any number of records;
+//! * memory that was given back is kept for the next one, up to a limit: fresh pages, which the system clears
+//!   first, cost more than all that is done with the records;
 //! * long strings that records point at live in the arenas kept here.
 
 use super::memory::Words;
 use super::text::TextArena;
 use super::{GroupTable, TableShape, hash_words};
+use std::sync::Mutex;
 
 /// Bytes of a block of records of one part.
 const BLOCK_BYTES: usize = 16 << 10;
 /// Blocks are cut from memory of this size, large enough for large pages.
 const SLAB_BYTES: usize = 8 << 20;
+/// How much of it is kept for later.
+const MOST_SPARE: usize = (384 << 20) / SLAB_BYTES;
+
+static SPARE: Mutex<Vec<Words>> = Mutex::new(Vec::new());
+
+fn slab(words: usize) -> Words {
+    let spare = SPARE.lock().ok().and_then(|mut spare| spare.pop());
+    spare.filter(|s| s.len() == words).unwrap_or_else(|| Words::unwritten(words))
+}
+
+impl Drop for Dealt {
+    fn drop(&mut self) {
+        let Ok(mut spare) = SPARE.lock() else { return };
+        for slab in self.slabs.drain(..) {
+            // Records of some kilobytes have larger ones.
+            if spare.len() < MOST_SPARE && slab.bytes() == SLAB_BYTES {
+                spare.push(slab);
+            }
+        }
+    }
+}
 
 /// The records of one part: runs of some length.
 #[derive(Debug)]
@@ -140,7 +164,7 @@ impl Dealt {
         let records = self.block_records();
         let words = records * self.stride;
         if self.slabs.last().is_none_or(|s| s.len() - self.used < words) {
-            self.slabs.push(Words::unwritten(self.slab_words()));
+            self.slabs.push(slab(self.slab_words()));
             self.used = 0;
         }
         if let Some(slab) = self.slabs.last() {
