@@ -3,6 +3,7 @@
 //! Suites (each file's header states its hypothesis, axes and machine):
 //! - `loops`: pipelines against hand-written Rust loops, on the same buffers, in one process.
 //! - `compile`: time to compile each stage of TPC-H's 22 queries.
+//! - `groups`: aggregation by group, few and many groups.
 //! - `leak`: resident memory over 10,000 distinct compiled queries.
 //! - `start`: time of the process `fuseline "select 1"`.
 //!
@@ -10,6 +11,7 @@
 
 mod compile;
 mod data;
+mod groups;
 mod hand;
 mod leak;
 mod loops;
@@ -45,6 +47,8 @@ struct Arguments {
 enum Suite {
     /// Pipelines against hand-written Rust loops.
     Loops(LoopsArguments),
+    /// Aggregation by group.
+    Groups(GroupsArguments),
     /// Compile time of each stage of TPC-H's 22 queries.
     Compile {
         /// Folder of the query files q01.sql ... q22.sql.
@@ -99,11 +103,30 @@ struct LoopsArguments {
     settings: Vec<String>,
 }
 
+#[derive(Args)]
+struct GroupsArguments {
+    /// Rows of the table.
+    #[arg(long, default_value_t = 20_000_000)]
+    rows: usize,
+    /// Repetitions; medians count.
+    #[arg(long, default_value_t = 5)]
+    repeat: usize,
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    threads: Vec<usize>,
+    /// Only keys whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// The query, over a table `t` of a key `k` and a double `a`.
+    #[arg(long, default_value = "select k, sum(a) as s from t group by k")]
+    sql: String,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut report = Report::default();
     let outcome = match &arguments.suite {
         Suite::Loops(loops) => loops::run(loops, &mut report),
+        Suite::Groups(groups) => groups::run(groups, &mut report),
         Suite::Compile { queries, scale } => compile::run(queries.as_deref(), *scale, &mut report),
         Suite::Leak { queries } => leak::run(*queries, &mut report),
         Suite::Start { binary, runs } => start::run(binary.as_deref(), *runs, &mut report),

@@ -89,6 +89,8 @@ pub struct GroupRef {
     pub records: [*mut u8; RECORD_COPIES],
     /// Not 0 when index and records no longer fit the near caches, so that prefetching pays.
     pub far: u64,
+    /// Not 0 while every key gets a record of its own, so that nothing is looked up.
+    pub append: u64,
 }
 
 /// An input column from its first row of the call on.

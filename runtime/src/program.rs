@@ -254,7 +254,10 @@ impl Program {
                 let joins = self.tables.as_ref().map_or(&[][..], |t| &t.sides);
                 let morsel = Morsel { inputs: &inputs, rows, row_base, joins };
                 let out = match (&segment.loop_.sink, groups) {
-                    (Sink::Group { .. }, Some(groups)) => run.run_into(&morsel, groups),
+                    (Sink::Group { .. }, Some(groups)) => {
+                        let before = groups.len();
+                        run.run_into(&morsel, groups).inspect(|out| groups.relieve(out.rows, before))
+                    }
                     (Sink::Group { .. }, None) => {
                         return internal_err!("a grouping stage was run without a table");
                     }

@@ -243,6 +243,37 @@ async fn interpreted_groups_equal_unfused() {
     check(&[("fuseline.backend", "interp")]).await;
 }
 
+/// So many groups that workers deal them out to parts: numbers near each other and far apart, several keys,
+/// strings, half of the rows in few groups, and where somebody relies on the partitioning.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dealt_groups_equal_unfused() {
+    let rows = "range(0, 1000000)";
+    let queries = [
+        format!("SELECT value * 7919 % 900007 AS k, count(*), sum(value), max(value) FROM {rows} GROUP BY 1"),
+        format!("SELECT value * 7919000009 AS k, sum(value) FROM {rows} GROUP BY 1"),
+        format!("SELECT value * 3 AS k, value % 2 = 0 AS l, avg(value) FROM {rows} GROUP BY 1, 2"),
+        format!("SELECT nullif(value % 800000, 5) * 79190009 AS k, count(*) FROM {rows} GROUP BY 1"),
+        format!("SELECT concat('a somewhat longer word ', value) AS k, count(*) FROM {rows} GROUP BY 1"),
+        format!(
+            "SELECT CASE WHEN value > 600000 THEN value % 7 ELSE value END AS k, sum(value) FROM {rows} GROUP BY 1"
+        ),
+        format!(
+            "SELECT a.k, a.n, b.n FROM (SELECT value * 7919 AS k, count(*) n FROM {rows} GROUP BY 1) a \
+                 JOIN (SELECT value * 7919 AS k, sum(value) n FROM {rows} GROUP BY 1) b ON a.k = b.k"
+        ),
+    ];
+    let plain = unfused();
+    for settings in [[("datafusion.execution.target_partitions", "2")], [("fuseline.backend", "interp")]] {
+        let ours = session(&[("fuseline.fusion", "force"), settings[0]]);
+        for sql in &queries {
+            let planned = plan(&ours, sql).await;
+            assert!(!fused_stages(&planned).is_empty() && unfused_aggregates(&planned).is_empty(), "{sql}");
+            let (expected, given) = (run(&plain, sql).await.unwrap().0, run(&ours, sql).await.unwrap().0);
+            assert!(sorted_text(&expected) == sorted_text(&given), "{sql}");
+        }
+    }
+}
+
 /// Without memory for the groups the states go on to DataFusion's aggregate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_spill() {

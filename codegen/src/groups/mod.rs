@@ -5,12 +5,16 @@
 //! turns with it, and leave the same bits: both send row `j` of a chunk (its position after the last
 //! filter) to copy `j % 4` of its group's cells, while there are copies (see
 //! [`fuseline_kernels::group::hash_table`]). So a float sum depends on the rows, their order and where
-//! morsels were cut, and on nothing else. A sum that is not a number is read as the one NaN.
+//! morsels were cut, and on nothing else, also where [`dealing`] gives up a table that has grown large. A sum that
+//! is not a number is read as the one NaN.
 
 mod columns;
+mod dealing;
 mod layout;
 mod update;
 
+use dealing::Dealing;
+pub use dealing::{DealtGroups, MayDeal, PartMerger};
 pub(crate) use layout::place;
 pub use layout::{GroupLayout, KeyPlace};
 pub(crate) use update::{KeyWord, update_cell};
@@ -26,6 +30,9 @@ use std::sync::Arc;
 pub struct Groups {
     layout: Arc<GroupLayout>,
     table: GroupTable,
+    /// What was dealt out of a table that had grown large, and how that is going.
+    dealing: Option<Dealing>,
+    may_deal: MayDeal,
 }
 
 impl Groups {
@@ -37,29 +44,21 @@ impl Groups {
 
     pub fn with_layout(layout: Arc<GroupLayout>, dense_limit: usize) -> Groups {
         let table = GroupTable::new(layout.shape.clone(), dense_limit);
-        Groups { layout, table }
+        Groups { layout, table, dealing: None, may_deal: MayDeal::Never }
     }
 
     pub fn layout(&self) -> &Arc<GroupLayout> {
         &self.layout
     }
 
+    /// Groups in the table.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
+    /// Whether there are none, dealt ones included.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    /// Bytes held.
-    pub fn memory(&self) -> usize {
-        self.table.memory()
-    }
-
-    /// Bytes that `rows` more rows may add, texts aside.
-    pub fn growth(&self, rows: usize) -> usize {
-        self.table.growth(rows)
+        self.table.is_empty() && self.dealing.is_none()
     }
 
     /// Settles the states: to be called before they are read.
@@ -67,28 +66,9 @@ impl Groups {
         self.table.fold();
     }
 
-    /// Which of `parts` each group belongs to, by its key's hash: the same in every table of the layout.
-    /// `parts` is a power of two.
-    pub fn parts(&self, parts: usize) -> Vec<Vec<u32>> {
-        debug_assert!(parts.is_power_of_two());
-        let shift = 64 - parts.trailing_zeros();
-        let mut out: Vec<Vec<u32>> =
-            (0..parts).map(|_| Vec::with_capacity(self.len() / parts + 16)).collect();
-        for group in 0..self.len() {
-            let part = self.table.hash_of(group).checked_shr(shift).unwrap_or(0);
-            out[part as usize].push(group as u32);
-        }
-        out
-    }
-
-    /// Makes room for so many groups whose keys lie far apart.
-    pub fn reserve(&mut self, groups: usize) {
-        self.table.reserve(groups);
-    }
-
-    /// Merges groups of another, settled table of the same layout, all or some; theirs are the later rows.
-    pub fn merge(&mut self, later: &Groups, which: Option<&[u32]>) {
-        self.table.merge(&later.table, which);
+    /// Merges the groups of another, settled table of the same layout; theirs are the later rows.
+    pub fn merge(&mut self, later: &Groups) {
+        self.table.merge(&later.table);
     }
 
     pub(crate) fn table(&mut self) -> &mut GroupTable {

@@ -17,7 +17,7 @@
 use super::dense::Dense;
 use super::memory::{Words, prefetch};
 use super::text::{TextArena, is_long, long_equal};
-use super::{Cell, TableShape};
+use super::{Cell, Dealt, TableShape};
 use crate::abi::{GroupRef, RECORD_COPIES};
 
 /// Bytes that the copies of all records may take: half of a first-level cache.
@@ -27,9 +27,6 @@ const NEAR_BYTES: usize = 256 << 10;
 /// Taken slots, of 8.
 const MOST_LOAD: usize = 3;
 const FIRST_SLOTS: usize = 1024;
-/// How far ahead a merge asks for the records to come.
-const MERGE_AHEAD: usize = 16;
-
 const FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
 
 /// The hash of a packed key. Generated code computes the same.
@@ -67,12 +64,14 @@ fn tag(hash: u64) -> u64 {
 pub struct GroupTable {
     /// What generated code reads; first, so that a pointer to the table is a pointer to it.
     view: GroupRef,
-    shape: TableShape,
-    stride: usize,
+    pub(super) shape: TableShape,
+    pub(super) stride: usize,
     len: usize,
     /// Groups that the records have room for, in each copy.
     room: usize,
     copies: bool,
+    /// Keys are not looked up: each gets a record, known or not.
+    append: bool,
     records: Words,
     /// One more than there are.
     slots: Words,
@@ -106,11 +105,13 @@ impl GroupTable {
                 dense_len: 0,
                 records: [std::ptr::null_mut(); RECORD_COPIES],
                 far: 0,
+                append: 0,
             },
             stride,
             len: 0,
             room: few.max(1),
             copies: few > 0,
+            append: false,
             records: Words::zeroed(RECORD_COPIES * few.max(1) * stride),
             slots: Words::zeroed(1 + if dense.is_some() { 1 } else { FIRST_SLOTS }),
             dense,
@@ -238,9 +239,25 @@ impl GroupTable {
             }
             self.leave_dense();
         }
+        if self.append {
+            // SAFETY: the caller's promise.
+            return unsafe { self.push(key) };
+        }
         let hash = hash_words(words.iter().copied());
         // SAFETY: the caller's promise.
-        match unsafe { self.search(key, hash) } {
+        unsafe { self.find_or_insert_hashed::<0>(key, hash) }
+    }
+
+    /// As [`GroupTable::find_or_insert`] in a table that hashes, for a key of `WORDS` compared words (0: any
+    /// number) whose hash is known.
+    #[inline(always)]
+    pub(super) unsafe fn find_or_insert_hashed<const WORDS: usize>(
+        &mut self,
+        key: *const u64,
+        hash: u64,
+    ) -> Option<usize> {
+        // SAFETY: the caller's promise.
+        match unsafe { self.search::<WORDS>(key, hash) } {
             Ok(group) => Some(group),
             Err(slot) => {
                 // SAFETY: the caller's promise.
@@ -254,6 +271,84 @@ impl GroupTable {
                 Some(group)
             }
         }
+    }
+
+    /// Whether integers are found by value.
+    pub fn is_dense(&self) -> bool {
+        self.dense.is_some()
+    }
+
+    /// Where the search for a hash begins.
+    #[inline(always)]
+    pub(super) fn slot_of(&self, hash: u64) -> *const u64 {
+        self.slots.as_ptr().wrapping_add(first_slot(hash, self.slots.len() - 2))
+    }
+
+    /// Empties the table, which keeps its room; what its records pointed at comes back if there was
+    /// something.
+    pub(super) fn restart(&mut self) -> Option<TextArena> {
+        self.len = 0;
+        if !self.append {
+            self.slots.clear();
+        }
+        self.dense = None;
+        let texts = std::mem::take(&mut self.texts);
+        (texts.bytes() > 0).then_some(texts)
+    }
+
+    /// From now on, until it is told otherwise, keys are not looked up: each gets a record of its own.
+    /// The table is empty and hashes.
+    pub fn append(&mut self, on: bool) {
+        debug_assert!(self.len == 0 && self.dense.is_none());
+        self.append = on;
+    }
+
+    /// The groups as a table that is only read; this one is empty and keeps its index's room.
+    pub(super) fn hand_over(&mut self) -> GroupTable {
+        let mut done = GroupTable::new(self.shape.clone(), 0);
+        done.dense = None;
+        done.copies = false;
+        done.len = self.len;
+        done.room = self.room;
+        // As many records as the last part had are as many as the next may have.
+        let records = Words::unwritten(self.records.len());
+        done.records = std::mem::replace(&mut self.records, records);
+        done.texts = std::mem::take(&mut self.texts);
+        self.len = 0;
+        self.slots.clear();
+        done
+    }
+
+    /// A table of the records of a part, which is only read: it has no index, and keys may be in it several
+    /// times. Its strings are those of `dealt`.
+    pub fn of_part(shape: TableShape, dealt: &Dealt, part: usize) -> GroupTable {
+        let mut table = GroupTable::new(shape, 0);
+        (table.dense, table.copies) = (None, false);
+        table.room = dealt.part_records(part).max(1);
+        table.records = Words::unwritten(table.room * table.stride);
+        for (at, count) in dealt.runs(part) {
+            // SAFETY: the runs have as many records as the part, each of `stride` words.
+            unsafe {
+                let to = table.records.as_ptr().add(table.len * table.stride);
+                to.copy_from_nonoverlapping(at, count * table.stride);
+            }
+            table.len += count;
+        }
+        table
+    }
+
+    /// Gives each of some keys, which lie one after the other, a record; their numbers are consecutive, and
+    /// the first one comes back.
+    ///
+    /// # Safety
+    /// As [`GroupTable::find_or_insert`].
+    pub(super) unsafe fn push_all(&mut self, keys: *const u64, count: usize) -> Option<usize> {
+        let first = self.len;
+        for i in 0..count {
+            // SAFETY: the caller's promise.
+            unsafe { self.push(keys.add(i * self.shape.key_words()))? };
+        }
+        Some(first)
     }
 
     /// Makes room in the dense index for the values of some rows, or gives it up.
@@ -294,36 +389,9 @@ impl GroupTable {
         }
     }
 
-    /// Merges groups of another table, which was folded, into this one. The result for each cell is this
-    /// table's state followed by the other's.
-    ///
-    /// # Panics
-    /// If the tables have different shapes or there are more groups than numbers.
-    pub fn merge(&mut self, other: &GroupTable, which: Option<&[u32]>) {
-        assert_eq!(self.shape, other.shape);
-        self.fold();
-        let count = which.map_or(other.len, <[u32]>::len);
-        let group_at = |i: usize| which.map_or(i, |w| w[i] as usize);
-        for i in 0..count {
-            // Some groups out of many lie far apart.
-            if let Some(ahead) = which.and_then(|w| w.get(i + MERGE_AHEAD)) {
-                prefetch(other.records.as_ptr().wrapping_add(*ahead as usize * other.stride));
-            }
-            let from = other.record(group_at(i)).as_ptr();
-            // SAFETY: a record starts with a packed key whose strings live in the other's arena.
-            let into = unsafe { self.find_or_insert(from) };
-            let Some(into) = into else { panic!("too many groups") };
-            let at = self.cells_for(into, 0).as_mut_ptr();
-            for cell in &self.shape.cells {
-                // SAFETY: records of different tables.
-                unsafe { cell.merge(at, from) };
-            }
-        }
-    }
-
     /// Where a key is, or the empty slot where it belongs.
     #[inline(always)]
-    unsafe fn search(&self, key: *const u64, hash: u64) -> Result<usize, usize> {
+    unsafe fn search<const WORDS: usize>(&self, key: *const u64, hash: u64) -> Result<usize, usize> {
         let mask = self.slots.len() - 2;
         let mut at = first_slot(hash, mask);
         loop {
@@ -334,7 +402,7 @@ impl GroupTable {
             }
             let group = slot as u32 as usize;
             // SAFETY: the caller's promise; a slot's group exists.
-            if slot >> 32 == tag(hash) & 0xFFFF_FFFF && unsafe { self.is_key(group, key) } {
+            if slot >> 32 == tag(hash) & 0xFFFF_FFFF && unsafe { self.is_key::<WORDS>(group, key) } {
                 return Ok(group);
             }
             at = (at + 1) & mask;
@@ -343,11 +411,12 @@ impl GroupTable {
 
     /// Whether a group has this key.
     #[inline(always)]
-    unsafe fn is_key(&self, group: usize, key: *const u64) -> bool {
+    unsafe fn is_key<const WORDS: usize>(&self, group: usize, key: *const u64) -> bool {
+        let words = if WORDS == 0 { self.shape.words } else { WORDS };
         // SAFETY: a record starts with a packed key.
         unsafe {
             let record = self.records.as_ptr().add(group * self.stride);
-            for i in 0..self.shape.words {
+            for i in 0..words {
                 if *record.add(i) != *key.add(i) {
                     return false;
                 }
@@ -375,7 +444,7 @@ impl GroupTable {
         // SAFETY: every copy has room for the group; the key has `key_words`, its strings are alive.
         unsafe {
             let record = self.records.as_ptr().add(group * self.stride);
-            record.copy_from_nonoverlapping(key, key_words);
+            copy_words(record, key, key_words);
             for (k, word) in self.shape.texts.iter().enumerate() {
                 let header = *key.add(*word);
                 let pointer = record.add(self.shape.words + k);
@@ -388,7 +457,7 @@ impl GroupTable {
             }
             for copy in 0..if self.copies { RECORD_COPIES } else { 1 } {
                 let cells = record.add(copy * self.room * self.stride + key_words);
-                cells.copy_from_nonoverlapping(self.start.as_ptr(), self.start.len());
+                copy_words(cells, self.start.as_ptr(), self.start.len());
             }
         }
         self.len += 1;
@@ -464,6 +533,24 @@ impl GroupTable {
         let index = self.slots.bytes().max(self.dense.as_ref().map_or(0, Dense::bytes));
         let near = index <= NEAR_BYTES && self.len * self.stride * size_of::<u64>() <= NEAR_BYTES;
         view.far = u64::from(!near);
+        view.append = u64::from(self.append);
+    }
+}
+
+/// Copies a few words, nearly always fewer than a call of memcpy pays for.
+///
+/// # Safety
+/// As `copy_nonoverlapping`.
+#[inline(always)]
+unsafe fn copy_words(to: *mut u64, from: *const u64, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            1 => *to = *from,
+            2 => to.cast::<[u64; 2]>().write(from.cast::<[u64; 2]>().read()),
+            3 => to.cast::<[u64; 3]>().write(from.cast::<[u64; 3]>().read()),
+            _more => to.copy_from_nonoverlapping(from, count),
+        }
     }
 }
 

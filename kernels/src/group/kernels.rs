@@ -11,6 +11,11 @@ plain! {
     pub fn rt_group_resolve = resolve(
         table: *mut GroupTable, count: usize, rows: *const u16, keys: *const u64, groups: *mut u32,
     ) -> i64;
+    /// Gives each of `n` rows a record of its own, in a table that does not look keys up. As
+    /// [`rt_group_resolve`].
+    pub fn rt_group_append = append(
+        table: *mut GroupTable, n: usize, keys: *const u64, groups: *mut u32,
+    ) -> i64;
     /// Packs a chunk of strings: row `i` gets its two words at `out + i * stride` and its pointer at
     /// `pointers + i * stride` (counted in words); `valid` is null or staged bits. Returns how many are
     /// long.
@@ -43,6 +48,19 @@ unsafe fn resolve(
                 Some(group) => *groups.add(row) = group as u32,
                 None => return 1,
             }
+        }
+        table.refresh();
+    }
+    0
+}
+
+unsafe fn append(table: *mut GroupTable, n: usize, keys: *const u64, groups: *mut u32) -> i64 {
+    // SAFETY: the caller's table; buffers are as long as the chunk.
+    unsafe {
+        let table = &mut *table;
+        let Some(first) = table.push_all(keys, n) else { return 1 };
+        for row in 0..n {
+            *groups.add(row) = (first + row) as u32;
         }
         table.refresh();
     }

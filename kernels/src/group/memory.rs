@@ -4,7 +4,7 @@
 //! touches also miss the address translation; memory of several megabytes is therefore aligned to large
 //! pages and the kernel is asked for them. It need not give them: nothing but speed depends on it.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 /// From this size on large pages are asked for.
@@ -37,6 +37,27 @@ impl Words {
             advise(at, layout.size());
         }
         Words { at, len }
+    }
+
+    /// `len` words, to be written before they are read.
+    pub fn unwritten(len: usize) -> Words {
+        if len == 0 {
+            return Words::zeroed(0);
+        }
+        let layout = layout(len);
+        // SAFETY: the layout's size is not 0.
+        let at = unsafe { alloc(layout) };
+        let Some(at) = NonNull::new(at.cast::<u64>()) else { handle_alloc_error(layout) };
+        if layout.size() >= LARGE {
+            advise(at, layout.size());
+        }
+        Words { at, len }
+    }
+
+    /// Makes all words 0 again.
+    pub fn clear(&mut self) {
+        // SAFETY: it has as many words.
+        unsafe { self.at.write_bytes(0, self.len) };
     }
 
     /// A copy with room for `len` words, which is no fewer; what is added is 0.

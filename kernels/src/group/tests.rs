@@ -87,7 +87,7 @@ proptest! {
         fill(&mut first, &rows[..cut]);
         fill(&mut second, &rows[cut..]);
         second.fold();
-        first.merge(&second, None);
+        first.merge(&second);
         prop_assert_eq!(contents(&mut first), model(&rows));
     }
 

@@ -21,15 +21,15 @@ use std::sync::Arc;
 /// Merged groups, and the memory that they were given.
 pub struct Merged {
     pub parts: Vec<Groups>,
-    pub _reservation: MemoryReservation,
+    pub reservation: MemoryReservation,
 }
 
 /// What an output partition hands on.
 pub enum Output {
     /// Groups of these parts.
     Groups(Arc<Merged>, Vec<(usize, Range<usize>)>),
-    /// Rows that are ready.
-    Batches(Vec<RecordBatch>),
+    /// Rows that are ready, and the memory that they take.
+    Batches(Vec<RecordBatch>, Arc<MemoryReservation>),
     /// What DataFusion's final aggregate makes of states.
     Stream(SendableRecordBatchStream),
 }
@@ -85,18 +85,22 @@ pub(super) async fn by_hash(
     outputs: usize,
     shape: &Shape,
 ) -> Result<Vec<Output>> {
+    // Rows are there beside the groups until all are dealt, and refusing them now would only help if nothing had
+    // been read yet: the pool is told rather than asked, and has others give way.
+    let reservation = Arc::new(merged.reservation.new_empty());
     let merged = Arc::new(merged);
     let parts = merged.parts.len();
     let share = parts.div_ceil(outputs).max(1);
     let mut tasks = JoinSet::new();
     for first in (0..parts).step_by(share) {
-        let (merged, shape) = (Arc::clone(&merged), shape.clone());
+        let (merged, shape, reservation) = (Arc::clone(&merged), shape.clone(), Arc::clone(&reservation));
         let mut partitioner = BatchPartitioner::new_hash_partitioner(keys.to_vec(), outputs, Time::new())?;
         tasks.spawn(async move {
             let mut dealt: Vec<Vec<RecordBatch>> = vec![vec![]; outputs];
             for groups in &merged.parts[first..(first + share).min(parts)] {
                 for rows in shape.pieces(0..groups.len()) {
                     partitioner.partition(shape.batch(groups, rows)?, |to, batch| {
+                        reservation.grow(batch.get_array_memory_size());
                         dealt[to].push(batch);
                         Ok(())
                     })?;
@@ -117,5 +121,5 @@ pub(super) async fn by_hash(
             to.extend(batches);
         }
     }
-    Ok(dealt.into_iter().map(Output::Batches).collect())
+    Ok(dealt.into_iter().map(|b| Output::Batches(b, Arc::clone(&reservation))).collect())
 }

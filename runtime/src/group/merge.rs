@@ -1,13 +1,15 @@
 //! One set of groups out of the workers' tables.
 //!
-//! Few groups are merged one table after the other. Many are first cut into parts by the hash of their
-//! keys, so that each part's table stays in a near cache while it is filled and the parts can be made on
-//! all cores; a part takes its groups from the tables in the order of the workers either way.
+//! Few groups are merged one table after the other. Many are first dealt to parts by the hash of their keys,
+//! unless the workers have done so already, so that each part's table stays in a near cache while it is filled
+//! and the parts can be made on all cores. A part takes its groups from the workers in their order, whoever
+//! makes it, so the result is the same at every run.
 
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::{DataFusionError, Result};
-use fuseline_codegen::groups::Groups;
+use fuseline_codegen::groups::{DealtGroups, Groups, PartMerger};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// So many groups are merged without parts.
 const FEW: usize = 1 << 15;
@@ -18,55 +20,57 @@ const MOST_PARTS: usize = 1 << 10;
 /// Merges settled tables, on at most `tasks` cores. The parts come in the order of the hash, each settled.
 pub(super) async fn merge(mut tables: Vec<Groups>, tasks: usize) -> Result<Vec<Groups>> {
     tables.retain(|t| !t.is_empty());
-    let total: usize = tables.iter().map(Groups::len).sum();
+    let total: usize = tables.iter().map(Groups::records).sum();
+    // Those who dealt did so to as many parts as each other.
+    let dealt = tables.iter().find_map(Groups::dealt_parts);
     let Some((first, others)) = tables.split_first_mut() else { return Ok(vec![]) };
-    if others.is_empty() || total <= FEW {
+    if dealt.is_none() && (others.is_empty() || total <= FEW) {
         for other in others {
-            first.merge(other, None);
+            first.merge(other);
         }
         first.settle();
         tables.truncate(1);
         return Ok(tables);
     }
-    let parts = (total / PART).next_power_of_two().clamp(tasks.next_power_of_two(), MOST_PARTS);
-    let tables: Arc<[Groups]> = tables.into();
-    // Which groups belong to which part, table by table.
-    let mut listing = JoinSet::new();
-    for (at, _) in tables.iter().enumerate() {
-        let tables = Arc::clone(&tables);
-        listing.spawn(async move { (at, tables[at].parts(parts)) });
+    let tasks = tasks.max(1);
+    let few_parts = || (total / PART).next_power_of_two().clamp(tasks.next_power_of_two(), MOST_PARTS);
+    let parts = dealt.unwrap_or_else(few_parts);
+    let layout = Arc::clone(tables[0].layout());
+
+    let mut dealing = JoinSet::new();
+    for (at, table) in tables.into_iter().enumerate() {
+        dealing.spawn(async move { (at, table.into_dealt(parts)) });
     }
-    let mut lists: Vec<Vec<Vec<u32>>> = vec![vec![]; tables.len()];
-    while let Some(done) = listing.join_next().await {
-        let (at, list) = done.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?;
-        lists[at] = list;
-    }
-    let lists = Arc::new(lists);
+    let workers: Arc<[DealtGroups]> = in_order(dealing).await?.into();
+
     let mut merging = JoinSet::new();
-    let share = parts.div_ceil(tasks.max(1));
-    for first in (0..parts).step_by(share) {
-        let (tables, lists) = (Arc::clone(&tables), Arc::clone(&lists));
+    let next = Arc::new(AtomicUsize::new(0));
+    for _ in 0..tasks.min(parts) {
+        let (workers, next) = (Arc::clone(&workers), Arc::clone(&next));
+        let mut merger = PartMerger::new(Arc::clone(&layout));
         merging.spawn(async move {
-            let mut merged = Vec::with_capacity(share);
-            for part in first..(first + share).min(parts) {
-                let mut groups = Groups::with_layout(Arc::clone(tables[0].layout()), 0);
-                // As many as the largest share has, and some that only others have.
-                let most = lists.iter().map(|l| l[part].len()).max().unwrap_or(0);
-                groups.reserve(most + most / 4);
-                for (table, list) in tables.iter().zip(lists.iter()) {
-                    groups.merge(table, Some(&list[part]));
+            let mut merged = vec![];
+            loop {
+                let part = next.fetch_add(1, Ordering::Relaxed);
+                if part >= parts {
+                    return (0, merged);
                 }
-                groups.settle();
-                merged.push(groups);
+                merged.push((part, merger.merge(&workers, part)));
                 tokio::task::yield_now().await;
             }
-            (first, merged)
         });
     }
-    let mut all: Vec<(usize, Vec<Groups>)> = vec![];
-    while let Some(done) = merging.join_next().await {
+    let mut merged: Vec<(usize, Groups)> = in_order(merging).await?.into_iter().flatten().collect();
+    merged.sort_by_key(|(part, _)| *part);
+    Ok(merged.into_iter().map(|(_, groups)| groups).collect())
+}
+
+/// What tasks give, in the order of the numbers that come with it.
+async fn in_order<T: Send + 'static>(mut tasks: JoinSet<(usize, T)>) -> Result<Vec<T>> {
+    let mut all = vec![];
+    while let Some(done) = tasks.join_next().await {
         all.push(done.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?);
     }
-    all.sort_by_key(|(first, _)| *first);
-    Ok(all.into_iter().flat_map(|(_, merged)| merged).collect())
+    all.sort_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, t)| t).collect())
 }

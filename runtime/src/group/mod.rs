@@ -6,6 +6,9 @@
 //! [`deal`] gives every output partition the groups that it is due. When the memory pool refuses a table
 //! its growth, [`spill`] has the states go on as rows to DataFusion's own final aggregate, which spills.
 //!
+//! A worker whose table grows too large has dealt its records to parts of the hash space by then
+//! (`fuseline_codegen::groups`); [`merge`] makes the groups of each part, and of tables that are worth it.
+//!
 //! Invariants:
 //! * shares are contiguous and fixed before the first row is read, rows of a share come in order, and
 //!   tables are merged in the order of the shares: a float sum is the same at every run with as many
@@ -31,7 +34,7 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
 use deal::Shape;
-use fuseline_codegen::groups::Groups;
+use fuseline_codegen::groups::{Groups, MayDeal};
 use fuseline_planner::GroupColumn;
 use fuseline_planner::stage::{GroupScope, StageSink};
 use spill::Replaced;
@@ -110,11 +113,15 @@ impl Grouping {
     /// None so far: what fails, fails when the run is polled.
     pub fn start(
         &self,
-        workers: Vec<Worker>,
+        mut workers: Vec<Worker>,
         ready: Option<Ready>,
         outputs: usize,
         context: &Arc<TaskContext>,
     ) -> Result<Run> {
+        let may = if workers.len() > 1 { MayDeal::Always } else { MayDeal::Hashed };
+        for worker in &mut workers {
+            worker.groups.allow_dealing(may);
+        }
         let job = WholeJob {
             shape: self.shape(context.session_config().batch_size()),
             states: Arc::clone(&self.states),

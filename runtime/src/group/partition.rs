@@ -10,18 +10,45 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::execution::RecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
-use fuseline_codegen::groups::Groups;
+use fuseline_codegen::groups::{DealtGroups, Groups};
 use fuseline_planner::GroupColumn;
 use futures::Stream;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Groups on their way out.
+/// Groups on their way out: those at hand, then the parts from `part` on that others were dealt to. What is at
+/// hand may refer to the parts, so it goes first.
 struct Leaving {
-    groups: Groups,
+    groups: Option<Groups>,
     next: usize,
+    dealt: Option<DealtGroups>,
+    part: usize,
     _reservation: MemoryReservation,
+}
+
+impl Leaving {
+    fn of(groups: Groups, reservation: MemoryReservation) -> Leaving {
+        let (groups, dealt) = match groups.try_into_dealt() {
+            Ok(dealt) => (None, Some(dealt)),
+            Err(groups) => (Some(groups), None),
+        };
+        Leaving { groups, next: 0, dealt, part: 0, _reservation: reservation }
+    }
+
+    /// The next groups, at most so many.
+    fn next(&mut self, most: usize) -> Option<(&Groups, Range<usize>)> {
+        while self.groups.as_ref().is_none_or(|g| self.next >= g.len()) {
+            let dealt = self.dealt.as_ref().filter(|d| self.part < d.parts())?;
+            self.groups = Some(dealt.part(self.part));
+            (self.next, self.part) = (0, self.part + 1);
+        }
+        let groups = self.groups.as_ref()?;
+        let rows = self.next..groups.len().min(self.next + most);
+        self.next = rows.end;
+        Some((groups, rows))
+    }
 }
 
 /// The states of one output partition.
@@ -47,12 +74,9 @@ impl PartitionStream {
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
         loop {
             if let Some(leaving) = &mut self.leaving {
-                let rows = leaving.next..leaving.groups.len().min(leaving.next + self.batch_size);
-                if !rows.is_empty() {
-                    leaving.next = rows.end;
-                    let _timer = self.worker.metrics.baseline.elapsed_compute().timer();
-                    let batch = groups_batch(&leaving.groups, rows, &self.columns, &self.schema);
-                    return Poll::Ready(Some(batch));
+                let _timer = self.worker.metrics.baseline.elapsed_compute().timer();
+                if let Some((groups, rows)) = leaving.next(self.batch_size) {
+                    return Poll::Ready(Some(groups_batch(groups, rows, &self.columns, &self.schema)));
                 }
                 self.leaving = None;
             }
@@ -68,7 +92,7 @@ impl PartitionStream {
                 }
             }
             match self.worker.take_groups() {
-                Ok((groups, _reservation)) => self.leaving = Some(Leaving { groups, next: 0, _reservation }),
+                Ok((groups, reservation)) => self.leaving = Some(Leaving::of(groups, reservation)),
                 Err(e) => {
                     self.done = true;
                     return Poll::Ready(Some(Err(e)));

@@ -124,7 +124,7 @@ impl WholeJob {
         let held = parts.iter().map(Groups::memory).sum();
         // Less than before, so this is not refused unless others took what was given back.
         reservation.try_resize(held)?;
-        let merged = Merged { parts, _reservation: reservation };
+        let merged = Merged { parts, reservation };
         match &self.hash {
             Some(keys) if self.outputs > 1 => by_hash(merged, keys, self.outputs, &self.shape).await,
             Some(_) | None => Ok(evenly(merged, self.outputs, &self.shape)),
@@ -188,7 +188,14 @@ pub fn output_stream(
 fn output_batches(output: Output, shape: Arc<Shape>) -> stream::BoxStream<'static, Result<RecordBatch>> {
     match output {
         Output::Stream(stream) => stream,
-        Output::Batches(batches) => stream::iter(batches.into_iter().map(Ok)).boxed(),
+        Output::Batches(batches, reservation) => {
+            // Each batch is the reader's once it has left.
+            let leave = move |batch: RecordBatch| {
+                reservation.shrink(batch.get_array_memory_size());
+                Ok(batch)
+            };
+            stream::iter(batches.into_iter().map(leave)).boxed()
+        }
         Output::Groups(merged, shares) => {
             let pieces: Vec<_> = shares
                 .into_iter()

@@ -34,6 +34,9 @@ const TURN: Duration = Duration::from_millis(1);
 /// The most values that a range of keys may have to be indexed by value: 64 MB of numbers.
 const MOST_DENSE: usize = 1 << 24;
 
+/// Rows of a morsel whose groups will be dealt out: as many as the small table for them holds.
+const DEALT_MORSEL: usize = 1 << 14;
+
 /// Up to which range keys of about so many rows are indexed by value. Such an index is reserved for only
 /// once it is there, so it must be small beside what the pool has.
 fn dense_limit(rows: usize, context: &TaskContext) -> usize {
@@ -102,6 +105,7 @@ impl Worker {
                 Some(held) => held,
                 None => {
                     let most = self.program.options().morsel_rows;
+                    let most = if self.groups.is_dealing() { most.min(DEALT_MORSEL) } else { most };
                     let Some(source) = &mut self.source else { return Poll::Ready(Ok(Consumed::All)) };
                     match ready!(source.poll_next(cx, most)) {
                         Some(Ok(rows)) => rows,
@@ -159,7 +163,7 @@ impl Worker {
         }
     }
 
-    /// Takes the groups so far, settled, with what was reserved for them.
+    /// Takes the groups so far, those in the table settled, with what was reserved for them.
     pub(super) fn take_groups(&mut self) -> Result<(Groups, MemoryReservation)> {
         let mut groups = std::mem::replace(&mut self.groups, self.program.new_groups(0)?);
         groups.settle();

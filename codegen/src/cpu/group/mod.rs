@@ -15,20 +15,23 @@
 //! (see [`fuseline_kernels::group::hash_table`]), because an addition to a cell that was just written
 //! waits for the store.
 //!
+//! [`keys`] makes words of the keys, [`update`] updates.
+//!
 //! Invariant: up to the update nothing of the chunk is in the cells, and nothing after it can fail.
 
+mod keys;
+mod update;
+
 use super::CompileError;
-use super::classify::constant;
 use super::emitter::{Emitter, FLAGS};
 use super::prefetch::emit_prefetch_at;
-use super::scalar::Scalars;
-use super::schedule::{Need, group_reads};
-use crate::groups::{GroupLayout, KeyPlace};
-use crate::ir::{Agg, AggFunc, CHUNK, GroupKey, Sink, Ty, ValueId};
+use super::schedule::group_reads;
+use crate::groups::GroupLayout;
+use crate::ir::{Agg, CHUNK, GroupKey, Sink, Ty};
 use cranelift::prelude::*;
-use fuseline_kernels::abi::{GroupRef, LoopContext, RECORD_COPIES};
-use fuseline_kernels::group::hash_table::{SLOT_SHIFT, hash_factor};
-use fuseline_kernels::group::{Cell, CellKind};
+use fuseline_kernels::abi::{GroupRef, LoopContext};
+use fuseline_kernels::group::hash_table::SLOT_SHIFT;
+use keys::key_bits;
 use std::mem::offset_of;
 
 /// What the parts of a chunk's end share.
@@ -105,7 +108,7 @@ impl<'l> Emitter<'_, 'l> {
             self.b.ins().jump(resolve, &[]);
             self.start(hashed);
         }
-        self.find_by_hash(&g)?;
+        self.find_by_hash(&g, update)?;
         let missed = self.b.use_var(g.missed_count);
         self.b.ins().brif(missed, resolve, &[], update, &[]);
         self.start(resolve);
@@ -278,59 +281,9 @@ impl<'l> Emitter<'_, 'l> {
         })
     }
 
-    /// Packs keys, and stores hashes if there is a buffer for them.
-    fn pack_keys(&mut self, g: &Grouping<'_>, hashes: Option<Value>) -> Result<(), CompileError> {
-        let words = g.layout.shape.words;
-        let texts: Vec<usize> = g.layout.shape.texts.clone();
-        self.all_rows(|e, row| {
-            let offset = e.b.ins().imul_imm_s(row, g.key_bytes);
-            let packed = e.b.ins().iadd(g.packed, offset);
-            // The parts of each word.
-            let mut parts: Vec<Option<Value>> = vec![None; words];
-            let mut rows = Scalars::at_row(e, row);
-            for (key, place) in g.keys.iter().zip(&g.layout.keys) {
-                if place.ty != Ty::Str {
-                    pack_part(&mut rows, key.value, place, &mut parts)?;
-                }
-            }
-            let mut hash: Option<Value> = None;
-            for (at, part) in parts.into_iter().enumerate() {
-                let offset = (at * 8) as i32;
-                let is_text = texts.iter().any(|t| *t == at || *t + 1 == at);
-                let word = match part {
-                    Some(part) => part,
-                    None if is_text => {
-                        if hashes.is_none() {
-                            continue;
-                        }
-                        e.b.ins().load(types::I64, FLAGS, packed, offset)
-                    }
-                    None => e.b.ins().iconst(types::I64, 0),
-                };
-                if !is_text {
-                    e.b.ins().store(FLAGS, word, packed, offset);
-                }
-                if hashes.is_some() {
-                    let mixed = match hash {
-                        Some(hash) => e.b.ins().bxor(hash, word),
-                        None => word,
-                    };
-                    let high = e.b.ins().ushr_imm_u(mixed, 32);
-                    let mixed = e.b.ins().bxor(mixed, high);
-                    hash = Some(e.b.ins().imul_imm_s(mixed, hash_factor() as i64));
-                }
-            }
-            if let (Some(hash), Some(hashes)) = (hash, hashes) {
-                let at = e.b.ins().ishl_imm_u(row, 3);
-                let at = e.b.ins().iadd(hashes, at);
-                e.b.ins().store(FLAGS, hash, at, 0);
-            }
-            Ok(())
-        })
-    }
-
-    /// Packs and hashes keys, and looks at the first slot of each.
-    fn find_by_hash(&mut self, g: &Grouping<'_>) -> Result<(), CompileError> {
+    /// Packs and hashes keys, and looks at the first slot of each; or goes straight on to `update` where each
+    /// key just gets a record.
+    fn find_by_hash(&mut self, g: &Grouping<'_>, update: Block) -> Result<(), CompileError> {
         let mut long: Option<Value> = None;
         for (key, place) in g.keys.iter().zip(&g.layout.keys) {
             let Some(pointer) = place.pointer else { continue };
@@ -352,6 +305,14 @@ impl<'l> Emitter<'_, 'l> {
         let hashes = self.reserve(CHUNK * 8);
         let hashes = self.scratch_at(hashes);
         self.pack_keys(g, Some(hashes))?;
+        let (append, look) = (self.b.create_block(), self.b.create_block());
+        let appends = self.table_field(g, offset_of!(GroupRef, append));
+        self.b.ins().brif(appends, append, &[], look, &[]);
+        self.start(append);
+        let failed = self.call("rt_group_append", &[g.table, self.n, g.packed, g.numbers])?;
+        let status = failed.unwrap_or(appends);
+        self.b.ins().brif(status, self.bail, &[], update, &[]);
+        self.start(look);
         let slots = self.table_field(g, offset_of!(GroupRef, slots));
         let mask = self.table_field(g, offset_of!(GroupRef, mask));
         let records = self.table_field(g, offset_of!(GroupRef, records));
@@ -424,273 +385,5 @@ impl<'l> Emitter<'_, 'l> {
             self.start(after);
         }
         Ok(())
-    }
-
-    // ---- updating -------------------------------------------------------------------------------
-
-    fn update_cells(&mut self, g: &Grouping<'l>) -> Result<(), CompileError> {
-        if g.aggs.is_empty() {
-            return Ok(());
-        }
-        let mut copies = Vec::with_capacity(RECORD_COPIES);
-        let first = offset_of!(GroupRef, records);
-        for copy in 0..RECORD_COPIES {
-            copies.push(self.table_field(g, first + copy * size_of::<usize>()));
-        }
-        let zero = self.b.ins().iconst(types::I64, 0);
-        let whole = self.b.ins().band_imm_s(self.n, -(RECORD_COPIES as i64));
-        let n = self.n;
-        self.row_loop((zero, whole, RECORD_COPIES as i64), |e, row| {
-            for (k, records) in copies.iter().enumerate() {
-                let row = e.b.ins().iadd_imm_u(row, k as i64);
-                e.update_row(g, row, *records)?;
-            }
-            Ok(())
-        })?;
-        self.row_loop((whole, n, 1), |e, row| {
-            let copy = e.b.ins().band_imm_u(row, RECORD_COPIES as i64 - 1);
-            let at = e.b.ins().ishl_imm_u(copy, 3);
-            let at = e.b.ins().iadd(g.table, at);
-            let records = e.b.ins().load(types::I64, FLAGS, at, first as i32);
-            e.update_row(g, row, records)
-        })
-    }
-
-    fn update_row(&mut self, g: &Grouping<'l>, row: Value, records: Value) -> Result<(), CompileError> {
-        let number = self.load_number(g, row);
-        let offset = self.b.ins().imul_imm_s(number, g.stride);
-        let record = self.b.ins().iadd(records, offset);
-        let mut rows = Scalars::at_row(self, row);
-        // All loads come before the first store.
-        let reads: Vec<(ValueId, Need)> = group_reads(rows.e.lp).into_iter().skip(g.keys.len()).collect();
-        for (v, need) in merged(reads) {
-            if constant(rows.e.lp, v).is_none() {
-                rows.load(v, need);
-            }
-        }
-        for (agg, cell) in g.aggs.iter().zip(&g.layout.shape.cells) {
-            let mut counts = None;
-            if let Some(filter) = agg.filter {
-                counts = Some(rows.holds(filter)?);
-            }
-            if let Some(arg) = agg.arg {
-                let valid = rows.value(arg)?.valid;
-                counts = rows.and_opt(counts, valid);
-            }
-            update_cell(&mut rows, agg, *cell, record, counts)?;
-        }
-        Ok(())
-    }
-}
-
-/// Each value once, with all that is needed of it.
-fn merged(reads: Vec<(ValueId, Need)>) -> Vec<(ValueId, Need)> {
-    let mut out: Vec<(ValueId, Need)> = Vec::new();
-    for (v, need) in reads {
-        match out.iter_mut().find(|(known, _)| *known == v) {
-            Some((_, known)) => known.merge(need),
-            None => out.push((v, need)),
-        }
-    }
-    out
-}
-
-/// A key that is one integer: extended, and whether it is valid if it can be null.
-fn key_bits(
-    e: &mut Emitter<'_, '_>,
-    row: Value,
-    key: ValueId,
-    place: &KeyPlace,
-) -> Result<(Value, Option<Value>), CompileError> {
-    let mut rows = Scalars::at_row(e, row);
-    if constant(rows.e.lp, key).is_none() {
-        rows.load(key, Need::BOTH);
-    }
-    let bits = extended(&mut rows, key, place.ty)?;
-    let valid = rows.value(key)?.valid;
-    Ok((bits, valid))
-}
-
-/// The bits of a number of at most 64 bits, sign- or zero-extended.
-fn extended(rows: &mut Scalars<'_, '_, '_>, v: ValueId, ty: Ty) -> Result<Value, CompileError> {
-    let x = rows.data(v)?;
-    let b = &mut rows.e.b;
-    Ok(match ty {
-        Ty::I8 | Ty::I16 | Ty::I32 => b.ins().sextend(types::I64, x),
-        Ty::Bool | Ty::U8 | Ty::U16 | Ty::U32 => b.ins().uextend(types::I64, x),
-        Ty::I64 | Ty::U64 => x,
-        Ty::F64 => b.ins().bitcast(types::I64, MemFlagsData::new(), x),
-        Ty::F32 => {
-            let bits = b.ins().bitcast(types::I32, MemFlagsData::new(), x);
-            b.ins().sextend(types::I64, bits)
-        }
-        Ty::I128 | Ty::Str => return Err(CompileError::Backend(format!("{ty} is wider than a word"))),
-    })
-}
-
-/// Adds a key's bits to its words.
-fn pack_part(
-    rows: &mut Scalars<'_, '_, '_>,
-    key: ValueId,
-    place: &KeyPlace,
-    parts: &mut [Option<Value>],
-) -> Result<(), CompileError> {
-    if constant(rows.e.lp, key).is_none() {
-        rows.load(key, Need::BOTH);
-    }
-    let valid = rows.value(key)?.valid;
-    if place.ty == Ty::I128 {
-        let x = rows.data(key)?;
-        let (low, high) = rows.e.b.ins().isplit(x);
-        for (at, half) in [(place.word, low), (place.word + 1, high)] {
-            let half = or_zero(rows, valid, half);
-            add(rows, &mut parts[at], half);
-        }
-    } else {
-        let mut bits = extended(rows, key, place.ty)?;
-        let mask = place.mask();
-        if !place.extended && mask != u64::MAX {
-            bits = rows.e.b.ins().band_imm_u(bits, mask as i64);
-        }
-        if place.ty.is_float() {
-            // -0.0 has the sign bit alone.
-            let b = &mut rows.e.b;
-            let sign = if place.ty == Ty::F64 { 1u64 << 63 } else { 1 << 31 };
-            let sign = b.ins().iconst(types::I64, sign as i64);
-            let negative_zero = b.ins().icmp(IntCC::Equal, bits, sign);
-            let zero = b.ins().iconst(types::I64, 0);
-            bits = b.ins().select(negative_zero, zero, bits);
-        }
-        let bits = or_zero(rows, valid, bits);
-        let bits = shifted(rows, bits, place.shift);
-        add(rows, &mut parts[place.word], bits);
-    }
-    if let (Some((word, bit)), Some(valid)) = (place.null, valid) {
-        let b = &mut rows.e.b;
-        let null = b.ins().bxor_imm_u(valid, 1);
-        let null = b.ins().uextend(types::I64, null);
-        let null = shifted(rows, null, bit);
-        add(rows, &mut parts[word], null);
-    }
-    Ok(())
-}
-
-fn or_zero(rows: &mut Scalars<'_, '_, '_>, valid: Option<Value>, bits: Value) -> Value {
-    let b = &mut rows.e.b;
-    match valid {
-        Some(valid) => {
-            let zero = b.ins().iconst(types::I64, 0);
-            b.ins().select(valid, bits, zero)
-        }
-        None => bits,
-    }
-}
-
-fn shifted(rows: &mut Scalars<'_, '_, '_>, bits: Value, by: u32) -> Value {
-    if by == 0 { bits } else { rows.e.b.ins().ishl_imm_u(bits, i64::from(by)) }
-}
-
-fn add(rows: &mut Scalars<'_, '_, '_>, word: &mut Option<Value>, bits: Value) {
-    *word = Some(match *word {
-        Some(word) => rows.e.b.ins().bor(word, bits),
-        None => bits,
-    });
-}
-
-/// Accumulates a row, if it counts.
-fn update_cell(
-    rows: &mut Scalars<'_, '_, '_>,
-    agg: &Agg,
-    cell: Cell,
-    record: Value,
-    counts: Option<Value>,
-) -> Result<(), CompileError> {
-    let offset = (cell.word * 8) as i32;
-    let missing = || CompileError::Backend("an aggregate lacks its argument".to_owned());
-    match cell.kind {
-        CellKind::Sum64 => {
-            let x = match agg.func {
-                AggFunc::Count => match counts {
-                    Some(one) => rows.e.b.ins().uextend(types::I64, one),
-                    None => rows.e.b.ins().iconst(types::I64, 1),
-                },
-                AggFunc::Sum | AggFunc::Min | AggFunc::Max => {
-                    let x = rows.data(agg.arg.ok_or_else(missing)?)?;
-                    or_zero(rows, counts, x)
-                }
-            };
-            let b = &mut rows.e.b;
-            let before = b.ins().load(types::I64, FLAGS, record, offset);
-            let after = b.ins().iadd(before, x);
-            b.ins().store(FLAGS, after, record, offset);
-        }
-        CellKind::SumF64 => {
-            let mut x = rows.data(agg.arg.ok_or_else(missing)?)?;
-            let b = &mut rows.e.b;
-            if let Some(counts) = counts {
-                let zero = b.ins().f64const(0.0);
-                x = b.ins().select(counts, x, zero);
-            }
-            let before = b.ins().load(types::F64, FLAGS, record, offset);
-            let after = b.ins().fadd(before, x);
-            b.ins().store(FLAGS, after, record, offset);
-        }
-        CellKind::Min64 | CellKind::Max64 => {
-            let x = extended(rows, agg.arg.ok_or_else(missing)?, agg.ty)?;
-            let x = ordered(rows, agg.ty, x);
-            let b = &mut rows.e.b;
-            let x = match counts {
-                Some(counts) => {
-                    let neutral = b.ins().iconst(types::I64, cell.kind.start()[0] as i64);
-                    b.ins().select(counts, x, neutral)
-                }
-                None => x,
-            };
-            let before = b.ins().load(types::I64, FLAGS, record, offset);
-            let less = b.ins().icmp(IntCC::SignedLessThan, x, before);
-            let after = if cell.kind == CellKind::Min64 {
-                b.ins().select(less, x, before)
-            } else {
-                b.ins().select(less, before, x)
-            };
-            b.ins().store(FLAGS, after, record, offset);
-        }
-        CellKind::Sum128 | CellKind::Min128 | CellKind::Max128 => {
-            let x = rows.data(agg.arg.ok_or_else(missing)?)?;
-            let before = rows.e.b.ins().load(types::I128, FLAGS, record, offset);
-            let after = if cell.kind == CellKind::Sum128 {
-                rows.e.b.ins().iadd(before, x)
-            } else {
-                let less = rows.e.b.ins().icmp(IntCC::SignedLessThan, x, before);
-                let least = cell.kind == CellKind::Min128;
-                let (yes, no) = if least { (x, before) } else { (before, x) };
-                rows.choose(less, yes, no)
-            };
-            let after = match counts {
-                Some(counts) => rows.choose(counts, after, before),
-                None => after,
-            };
-            rows.e.b.ins().store(FLAGS, after, record, offset);
-        }
-    }
-    Ok(())
-}
-
-/// As `order_form` of the interpreter.
-fn ordered(rows: &mut Scalars<'_, '_, '_>, ty: Ty, bits: Value) -> Value {
-    let b = &mut rows.e.b;
-    match ty {
-        Ty::U64 => {
-            let sign = b.ins().iconst(types::I64, i64::MIN);
-            b.ins().bxor(bits, sign)
-        }
-        Ty::F64 | Ty::F32 => {
-            let sign = b.ins().sshr_imm_u(bits, 63);
-            let flip = b.ins().ushr_imm_u(sign, if ty == Ty::F64 { 1 } else { 33 });
-            b.ins().bxor(bits, flip)
-        }
-        Ty::Bool | Ty::I8 | Ty::I16 | Ty::I32 | Ty::I64 | Ty::I128 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::Str => {
-            bits
-        }
     }
 }
