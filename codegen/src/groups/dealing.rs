@@ -230,7 +230,7 @@ mod tests {
             let most = if groups.is_dealing() { 1 << 14 } else { 1 << 16 };
             let inputs: Vec<ArrayRef> = columns.iter().map(|c| c.slice(at, most.min(rows - at))).collect();
             let before = groups.len();
-            let morsel = Morsel { inputs: &inputs, rows: inputs[0].len(), row_base: 0 };
+            let morsel = Morsel { inputs: &inputs, rows: inputs[0].len(), row_base: 0, joins: &[] };
             let out = code.run_into(&morsel, &mut groups).unwrap();
             groups.relieve(out.rows, before);
             at += inputs[0].len();
@@ -290,7 +290,7 @@ mod tests {
         // Against groups that nobody dealt.
         let mut plain = Groups::new(code.source(), dense_limit).unwrap();
         let inputs = columns.to_vec();
-        let morsel = Morsel { inputs: &inputs, rows: inputs[0].len(), row_base: 0 };
+        let morsel = Morsel { inputs: &inputs, rows: inputs[0].len(), row_base: 0, joins: &[] };
         code.run_into(&morsel, &mut plain).unwrap();
         plain.settle();
         let plain = contents(&[plain]);
