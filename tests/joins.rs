@@ -8,6 +8,7 @@ use fuseline::Session;
 
 use crate::answers::{Answer, Verdict, compare};
 use crate::suites;
+use crate::udf::text;
 
 /// Rows and distinct keys of the build side, then of the probe side.
 type Shape = (usize, usize, usize, usize);
@@ -148,6 +149,8 @@ async fn joins_give_what_datafusion_gives() {
                 if let Some(plan) = &outcome.plan {
                     let (inside, outside) = count(plan);
                     (fused, left) = (fused + inside, left + outside);
+                    let inner = sql.contains("FROM p JOIN");
+                    assert!(!inner || (inside > 0 && outside == 0), "{name}, {mode}: not fused: {sql}");
                 }
                 let expected = Answer::of(&expected.batches).expect("it prints");
                 let actual = Answer::of(&outcome.batches).expect("it prints");
@@ -183,14 +186,14 @@ async fn a_pipeline_stays_whole_across_probes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_side_that_does_not_fit_is_an_error_that_names_the_setting() {
-    let ours = Session::builder()
-        .threads(2)
-        .set("fuseline.fusion", "force")
-        .set("datafusion.runtime.memory_limit", "8M")
-        .build();
-    let Ok(ours) = ours else { return };
+    let ours = Session::builder().threads(2).set("fuseline.fusion", "force").memory_limit(8 << 20);
+    let ours = ours.build().expect("a session");
     let sql = "SELECT count(*) FROM range(0, 3000000) AS p JOIN \
                (SELECT value * 7919 AS k, value AS v FROM range(0, 1000000)) AS b ON p.value = b.k";
-    let error = suites::run(&ours, sql).await.err().expect("it does not fit");
-    assert!(error.contains("memory"), "{error}");
+    let plan = text(&ours, &format!("EXPLAIN {sql}")).await;
+    assert!(plan.contains("*(1) HashJoinExec"), "{plan}");
+    let error = ours.sql(sql).await.expect("a plan").collect().await.expect_err("it does not fit");
+    assert!(matches!(error, fuseline::Error::Resources { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(error.contains("build side of a join") && error.contains("raise the memory limit"), "{error}");
 }

@@ -366,6 +366,7 @@ mod tests {
             let mut bitmap = vec![0u8; (to + n).div_ceil(8)];
             // SAFETY: every bitmap has room for the bits that the offsets and lengths name.
             unsafe { rt_fill_ones(bitmap.as_mut_ptr(), 0, to) };
+            // SAFETY: as above.
             unsafe { rt_append_bits(bitmap.as_mut_ptr(), to, dirty(&bits).as_ptr(), n) };
             for i in 0..bitmap.len() * 8 {
                 let want = if i < to { true } else { i - to < n && bits[i - to] };

@@ -241,6 +241,7 @@ mod tests {
                 // Exactly the promised room, with a canary behind it.
                 let room = n.next_multiple_of(8);
                 let mut sel = vec![0xABCDu16; room + 1];
+                // SAFETY: a staged mask has whole words, `sel` the rows rounded up.
                 let count = unsafe {
                     rt_mask_to_sel::at(level)(staged(&mask).as_ptr(), n, sel.as_mut_ptr())
                 };
@@ -250,11 +251,13 @@ mod tests {
             }
             let half: Vec<u16> = (0..want.len() as u16).step_by(2).collect();
             let mut composed = vec![0u16; half.len()];
+            // SAFETY: `half` counts rows of `want`, and `composed` is as long.
             unsafe {
                 rt_compose_sel(want.as_ptr(), half.as_ptr(), half.len(), composed.as_mut_ptr())
             };
             prop_assert_eq!(composed, want.iter().copied().step_by(2).collect::<Vec<_>>());
             let mut ids = vec![0u32; want.len()];
+            // SAFETY: both have as many entries.
             unsafe { rt_rowid_sel(want.as_ptr(), want.len(), 70_000, ids.as_mut_ptr()) };
             prop_assert!(ids.iter().zip(&want).all(|(&id, &w)| id == 70_000 + u32::from(w)));
         }
@@ -280,10 +283,12 @@ mod tests {
                         .flat_map(|&r| src[r as usize * width..][..width].to_vec())
                         .collect();
                     let mut out = vec![0u8; want.len()];
+                    // SAFETY: `sel` names rows of `src`, and `out` has room for one value each.
                     unsafe { gather(src.as_ptr(), sel.as_ptr(), sel.len(), out.as_mut_ptr()) };
                     prop_assert_eq!(&out, &want);
                     let room = n.next_multiple_of(8) * width;
                     let mut out = vec![0x77u8; room + 1];
+                    // SAFETY: mask, source and room are those of the rows rounded up.
                     let count =
                         unsafe { compress(staged(&mask).as_ptr(), n, src.as_ptr(), out.as_mut_ptr()) };
                     prop_assert_eq!(count, sel.len());

@@ -14,7 +14,7 @@ use arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::DataType;
 use datafusion::common::runtime::JoinSet;
-use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err, resources_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
@@ -27,6 +27,9 @@ use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
+
+/// Tables number rows with 32 bits, and keep two numbers for themselves.
+const MOST_ROWS: usize = u32::MAX as usize - 1;
 
 /// The tables of a stage, by the number of their join.
 #[derive(Debug, Default)]
@@ -176,6 +179,12 @@ impl BuildJob {
         let reserved = Arc::new(reserved);
         let (batches, in_place) = self.collect(&reserved).await?;
         let rows: usize = batches.iter().map(|(keys, _)| keys.first().map_or(0, |k| k.len())).sum();
+        if rows >= MOST_ROWS {
+            return resources_err!(
+                "the build side of a join has {rows} rows, and a table takes {MOST_ROWS}; join the smaller \
+                 side first, or SET fuseline.fusion = 'off'"
+            );
+        }
         let layout = JoinLayout::of(&self.plan.tys, self.plan.null_equal);
         let words = if layout.integer().is_some() { 0 } else { layout.key_words() };
         let copies = if batches.len() > 1 { bytes(&batches) } else { 0 };

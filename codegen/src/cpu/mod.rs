@@ -31,6 +31,7 @@ mod scalar_decimal;
 mod scalar_ops;
 mod schedule;
 mod sink;
+mod targets;
 mod wide;
 
 pub use listing::{Listing, listing};

@@ -94,21 +94,10 @@ impl Groups {
         self.dealing = Some(Dealing { dealt, rows: 0, blind: 0 });
     }
 
-    /// All groups, dealt.
+    /// All groups, dealt: to so many parts unless they have been to others.
     pub fn into_dealt(mut self, parts: usize) -> DealtGroups {
-        if self.dealing.is_none() {
-            let mut dealt = Dealt::new(&self.layout.shape, parts);
-            dealt.take(&mut self.table);
-            return DealtGroups { layout: self.layout, dealt };
-        }
-        self.finish_dealing()
-    }
-
-    fn finish_dealing(mut self) -> DealtGroups {
-        let mut dealt = match self.dealing {
-            Some(dealing) => dealing.dealt,
-            None => Dealt::new(&self.layout.shape, PARTS),
-        };
+        let dealing = self.dealing.take();
+        let mut dealt = dealing.map_or_else(|| Dealt::new(&self.layout.shape, parts), |d| d.dealt);
         dealt.take(&mut self.table);
         DealtGroups { layout: self.layout, dealt }
     }
@@ -118,7 +107,7 @@ impl Groups {
     /// # Errors
     /// They themselves if they were not.
     pub fn try_into_dealt(self) -> Result<DealtGroups, Groups> {
-        if self.dealing.is_some() { Ok(self.finish_dealing()) } else { Err(self) }
+        if self.is_dealing() { Ok(self.into_dealt(PARTS)) } else { Err(self) }
     }
 
     /// Groups and records that were dealt.

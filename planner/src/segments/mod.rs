@@ -9,13 +9,14 @@
 //! Moving a computation behind a filter is allowed (it raises less), in front of one never happens:
 //! nothing is placed before the segment of the filters that precede it in the program.
 
+mod carried;
+
 use crate::expr::{Col, InputKey, PendingCall, StageBuilder};
 use crate::precision;
 use crate::stage::{Call, Segment};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use fuseline_codegen::ir::{
-    Agg, Emit, GroupKey, Input, Inst, Loop, LoopBuilder, Op, Sink, Step, Ty, ValueId,
-};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use carried::{Carried, any_type, compacts, computed, natural, operands, position, rename};
+use fuseline_codegen::ir::{Agg, Emit, GroupKey, Inst, Loop, LoopBuilder, Op, Sink, Step, ValueId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -33,27 +34,6 @@ impl Ending {
             Ending::Emit { .. } => vec![],
             Ending::Aggregate(aggs) => operands(aggs).collect(),
             Ending::Group { keys, aggs } => keys.iter().map(|k| k.value).chain(operands(aggs)).collect(),
-        }
-    }
-}
-
-/// Something that crosses a cut.
-#[derive(Clone, Debug, PartialEq)]
-struct Carried {
-    col: Col,
-    field: FieldRef,
-}
-
-impl Carried {
-    /// Whether this is the column wanted, in the Arrow type wanted.
-    fn serves(&self, want: &Col) -> bool {
-        match (&self.col, want) {
-            (Col::Value { id: a, .. }, Col::Value { id: b, data_type }) => {
-                a == b && (data_type.is_null() || data_type == self.field.data_type())
-            }
-            (Col::Source(a), Col::Source(b)) => a == b,
-            (Col::Call(a), Col::Call(b)) => a == b,
-            (Col::Source(_) | Col::Call(_) | Col::Value { .. }, _) => false,
         }
     }
 }
@@ -672,52 +652,4 @@ impl Cutter {
         let under = inst.under.map(|u| self.mapped(u, new_id)).transpose()?;
         ir.inst(inst.op.clone(), &args, under)
     }
-}
-
-fn position(columns: &[Carried], col: &Col) -> Result<usize, String> {
-    columns
-        .iter()
-        .position(|c| c.serves(col))
-        .ok_or_else(|| format!("column {col:?} does not reach its segment"))
-}
-
-/// A computed column whose Arrow type does not matter.
-fn any_type(id: ValueId) -> Col {
-    Col::Value { id, data_type: DataType::Null }
-}
-
-/// The values among the columns.
-fn computed(cols: &[Col]) -> impl Iterator<Item = ValueId> {
-    cols.iter().filter_map(|c| match c {
-        Col::Value { id, .. } => Some(*id),
-        Col::Source(_) | Col::Call(_) => None,
-    })
-}
-
-/// The values that aggregates read, in their order.
-fn operands(aggs: &[Agg]) -> impl Iterator<Item = ValueId> {
-    aggs.iter().flat_map(|a| a.arg.into_iter().chain(a.filter))
-}
-
-/// Gives the values that aggregates read their new names, in the order of [`operands`].
-fn rename(aggs: &mut [Agg], next: &mut impl FnMut() -> Result<ValueId, &'static str>) -> Result<(), String> {
-    for agg in aggs {
-        if let Some(v) = &mut agg.arg {
-            *v = next()?;
-        }
-        if let Some(v) = &mut agg.filter {
-            *v = next()?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether a filtering loop carries a column of this type itself.
-fn compacts(data_type: &DataType) -> bool {
-    Input::physical(data_type).is_some_and(|ty| ty != Ty::Str)
-}
-
-/// The Arrow type in which a computed value crosses a cut.
-fn natural(ty: Ty) -> DataType {
-    ty.natural()
 }
