@@ -78,6 +78,9 @@ enum Input {
     Child,
 }
 
+/// The child that is streamed through, and the build sides.
+type Children = (Option<Arc<dyn ExecutionPlan>>, Vec<Arc<dyn ExecutionPlan>>);
+
 impl FusedExec {
     /// A stage numbered `id` in place of `original`. `child` is the planned child, itself possibly
     /// rewritten. `partitioning_matters` says that an operator above relies on which rows are in which
@@ -90,7 +93,7 @@ impl FusedExec {
         program: Arc<Program>,
         original: &Arc<dyn ExecutionPlan>,
         planned: &PlannedStage,
-        (child, builds): (Option<Arc<dyn ExecutionPlan>>, Vec<Arc<dyn ExecutionPlan>>),
+        (child, builds): Children,
         partitioning_matters: bool,
     ) -> Result<FusedExec> {
         let absorbed = absorbed(original, planned.child.as_ref())?;

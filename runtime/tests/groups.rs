@@ -26,7 +26,7 @@ fn keys(rows: usize) -> RecordBatch {
         state % below
     };
     let r: Vec<u64> = (0..rows).map(|_| random(1 << 40)).collect();
-    let some = |i: usize, m: u64| (r[i] % m != 0).then_some(i);
+    let some = |i: usize, m: u64| (!r[i].is_multiple_of(m)).then_some(i);
     let text = |i: usize| match r[i] % 5 {
         0 => String::new(),
         1 => format!("t{}", r[i] % 7),
@@ -51,7 +51,9 @@ fn keys(rows: usize) -> RecordBatch {
             "skewed",
             Arc::new(
                 all()
-                    .map(|i| some(i, 9).map(|i| if r[i] % 3 > 0 { 1 } else { (r[i] % 5000) as i64 }))
+                    .map(|i| {
+                        some(i, 9).map(|i| if !r[i].is_multiple_of(3) { 1 } else { (r[i] % 5000) as i64 })
+                    })
                     .collect::<Int64Array>(),
             ),
             true,

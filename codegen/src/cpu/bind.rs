@@ -223,10 +223,8 @@ fn check_joins(source: &Loop, morsel: &Morsel<'_>) -> Result<(), EvalError> {
                     return Err(binding(format!("the keys of join {join} are of other types")));
                 }
             }
-            Op::Fetch { join, column, ty, nullable } => {
-                if !side(*join)?.has_column(*column, *ty, *nullable) {
-                    return Err(binding(format!("join {join} has no such column {column}")));
-                }
+            Op::Fetch { join, column, ty, nullable } if !side(*join)?.has_column(*column, *ty, *nullable) => {
+                return Err(binding(format!("join {join} has no such column {column}")));
             }
             Op::Expand { join, .. } => {
                 side(*join)?;

@@ -102,14 +102,6 @@ impl Groups {
         DealtGroups { layout: self.layout, dealt }
     }
 
-    /// The groups in the parts that they were dealt to, if they were.
-    ///
-    /// # Errors
-    /// They themselves if they were not.
-    pub fn try_into_dealt(self) -> Result<DealtGroups, Groups> {
-        if self.is_dealing() { Ok(self.into_dealt(PARTS)) } else { Err(self) }
-    }
-
     /// Groups and records that were dealt.
     pub fn records(&self) -> usize {
         self.table.len() + self.dealing.as_ref().map_or(0, |d| d.dealt.records())
@@ -254,7 +246,7 @@ mod tests {
     fn columns(rows: usize) -> (Int64Array, ArrayRef) {
         let key = |i: usize| {
             let spread = if i < rows / 2 { i } else { i % 1000 };
-            (i % 1001 != 0).then_some(spread as i64 * 7_919_000_009)
+            (!i.is_multiple_of(1001)).then_some(spread as i64 * 7_919_000_009)
         };
         let values: Float64Array = (0..rows).map(|i| Some(1.0 / (i + 1) as f64)).collect();
         ((0..rows).map(key).collect(), Arc::new(values))

@@ -106,12 +106,10 @@ pub(crate) fn place(keys: &mut [KeyPlace], shape: &mut TableShape) {
         bits += 1;
     }
     shape.words = bits.div_ceil(64);
-    let mut pointer = shape.words;
-    for word in &shape.texts {
+    for (pointer, word) in (shape.words..).zip(&shape.texts) {
         for key in keys.iter_mut().filter(|k| k.word == *word && k.ty == Ty::Str) {
             key.pointer = Some(pointer);
         }
-        pointer += 1;
     }
 }
 

@@ -259,8 +259,9 @@ impl JoinTable {
             let mut mine = [(0u32, 0u32); BLOCK];
             for first in (0..keys.len()).step_by(BLOCK) {
                 let mut n = 0;
-                for i in first..(first + BLOCK).min(keys.len()) {
-                    let slot = home(hash_int(keys[i].word()), count as u64);
+                let block = &keys[first..(first + BLOCK).min(keys.len())];
+                for (i, key) in (first..).zip(block) {
+                    let slot = home(hash_int(key.word()), count as u64);
                     mine[n] = (i as u32, slot as u32);
                     n += usize::from(slot >= from && slot < to && counts(i));
                 }

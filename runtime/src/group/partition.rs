@@ -30,9 +30,9 @@ struct Leaving {
 
 impl Leaving {
     fn of(groups: Groups, reservation: MemoryReservation) -> Leaving {
-        let (groups, dealt) = match groups.try_into_dealt() {
-            Ok(dealt) => (None, Some(dealt)),
-            Err(groups) => (Some(groups), None),
+        let (groups, dealt) = match groups.dealt_parts() {
+            Some(parts) => (None, Some(groups.into_dealt(parts))),
+            None => (Some(groups), None),
         };
         Leaving { groups, next: 0, dealt, part: 0, _reservation: reservation }
     }
