@@ -59,6 +59,8 @@ pub(super) enum BinOp {
     ShiftLeft,
     ShiftRight,
     ShiftArithmetic,
+    /// The lanes of `b` whose numbers are the low three bits of those of `a`.
+    Permute,
     FAdd,
     FSub,
     FMul,
@@ -233,8 +235,8 @@ pub(super) enum Op {
     // Vectors.
     /// Eight bytes, repeated.
     Const(u64),
-    /// The numbers from 0 to 7 in 64-bit lanes.
-    Iota,
+    /// Eight words, by their place in [`Body::tables`].
+    Table(u16),
     /// The number of the group's first row in the source, in all 64-bit lanes.
     FirstRow,
     /// How many rows there are from the group's first on, likewise.
@@ -287,7 +289,7 @@ impl Op {
         match self {
             Op::Store(_) | Op::StoreBits(_) | Op::Prefetch(_) | Op::Accumulate(_) | Op::Collect => true,
             Op::Const(_)
-            | Op::Iota
+            | Op::Table(_)
             | Op::FirstRow
             | Op::RowsLeft
             | Op::Load(_)
@@ -322,7 +324,7 @@ impl Op {
             | Op::MaskNot
             | Op::Carried(Carried::Failed) => true,
             Op::Const(_)
-            | Op::Iota
+            | Op::Table(_)
             | Op::FirstRow
             | Op::RowsLeft
             | Op::Load(_)
@@ -386,6 +388,7 @@ pub(super) struct Body {
     pub insts: Vec<Inst>,
     made: HashMap<Inst, Id>,
     pub places: Vec<Place>,
+    pub tables: Vec<[u64; 8]>,
     /// The group that instructions belong to.
     group: u8,
     /// Where the last part begins.
@@ -411,7 +414,7 @@ impl Body {
         if last {
             self.last_part = self.insts.len();
         }
-        self.made.retain(|inst, _| matches!(inst.op, Op::Const(_) | Op::Iota | Op::Carried(_)));
+        self.made.retain(|inst, _| matches!(inst.op, Op::Const(_) | Op::Table(_) | Op::Carried(_)));
     }
 
     pub(super) fn inst(&self, id: Id) -> &Inst {
@@ -439,7 +442,7 @@ impl Body {
             // Only groups of the last part can be incomplete.
             Op::RowsLeft
             | Op::Const(_)
-            | Op::Iota
+            | Op::Table(_)
             | Op::Bin(_)
             | Op::Un(_)
             | Op::Shift(..)
@@ -468,6 +471,20 @@ impl Body {
             lane.copy_from_slice(&bits.to_le_bytes()[..width]);
         }
         self.with(Op::Const(u64::from_le_bytes(bytes)), 8, None, None, None)
+    }
+
+    /// The numbers from 0 to 7 in 64-bit lanes.
+    pub(super) fn iota(&mut self) -> Id {
+        self.table([0, 1, 2, 3, 4, 5, 6, 7])
+    }
+
+    pub(super) fn table(&mut self, words: [u64; 8]) -> Id {
+        let known = self.tables.iter().position(|t| *t == words);
+        let place = known.unwrap_or_else(|| {
+            self.tables.push(words);
+            self.tables.len() - 1
+        });
+        self.with(Op::Table(place as u16), 8, None, None, None)
     }
 
     pub(super) fn leaf(&mut self, op: Op, width: usize) -> Id {

@@ -13,6 +13,9 @@ use crate::cpu::lane_compare::{remainder_bits, swapped};
 use crate::cpu::lanes::literal_bits;
 use crate::ir::{CmpOp, Lit, Op, Ty, ValueId};
 
+/// Members of a set from which on a table of bits is shorter than comparisons.
+const FEWEST_BITS: usize = 4;
+
 fn pred(op: CmpOp) -> Pred {
     match op {
         CmpOp::Eq => Pred::Eq,
@@ -193,6 +196,9 @@ impl Lower<'_, '_> {
             return Ok(found);
         }
         let (a, width) = self.lanes(x)?;
+        if let Some(found) = self.in_bit_set(a, width, set) {
+            return Ok(found);
+        }
         if width < 8 && set.len() > 2 {
             return Ok(self.in_long_set(a, width, set));
         }
@@ -203,6 +209,47 @@ impl Lower<'_, '_> {
             outside = self.body.and(outside, differs);
         }
         Ok(self.body.not(outside))
+    }
+
+    /// A set of integers that lie close together is a table of bits in one register: a bit for each value
+    /// from the least on, `64 * width` of them.
+    fn in_bit_set(&mut self, a: Id, width: usize, set: &[Lit]) -> Option<Bool> {
+        if width == 1 || set.len() < FEWEST_BITS || set.iter().any(|lit| lit.ty().is_float()) {
+            return None;
+        }
+        let values: Option<Vec<i128>> = set.iter().map(Lit::as_i128).collect();
+        let values = values?;
+        let (least, most) = (*values.iter().min()?, *values.iter().max()?);
+        let size = 64 * width as i128;
+        // From 0 on nothing need be subtracted.
+        let first = if least >= 0 && most < size { 0 } else { least };
+        if most - first >= size {
+            return None;
+        }
+        let mut words = [0u64; 8];
+        for value in values {
+            let bit = (value - first) as usize;
+            words[bit / 64] |= 1 << (bit % 64);
+        }
+        let bits = 8 * width as u64;
+        let body = &mut self.body;
+        let place = if first == 0 {
+            a
+        } else {
+            let first = body.splat(width, first as u64);
+            body.bin(BinOp::Sub, width, a, first)
+        };
+        let limit = body.splat(width, size as u64);
+        let near = body.test(Test::Int { pred: Pred::Lt, signed: false }, width, place, limit);
+        let word = body.unary(Wide::Shift(ShiftOp::Right, bits.ilog2() as u8), width, place);
+        let table = body.table(words);
+        let word = body.bin(BinOp::Permute, width, word, table);
+        let within = body.splat(width, bits - 1);
+        let bit = body.bin(BinOp::And, width, place, within);
+        let shifted = body.bin(BinOp::ShiftRight, width, word, bit);
+        let one = body.splat(width, 1);
+        let found = body.test(Test::Bits, width, shifted, one);
+        Some(body.and(near, found))
     }
 
     /// Whether the least of what differs is nothing: fewer comparisons, which go to one port or two, for

@@ -16,6 +16,7 @@ pub(super) struct Folded {
     pub carried: Vec<Id>,
     /// Loads and constants that are memory operands of whoever reads them.
     pub in_memory: Vec<bool>,
+    pub tables: Vec<[u64; 8]>,
 }
 
 /// Constants that are kept in registers. The others are broadcast from memory.
@@ -39,7 +40,7 @@ pub(super) fn fold(body: &Body) -> Folded {
     let (mut constants, mut carried) = (Vec::new(), Vec::new());
     for (at, inst) in insts.iter().enumerate().filter(|(at, _)| uses[*at] > 0) {
         match inst.op {
-            Op::Const(_) | Op::Iota => constants.push(Id(at as u32)),
+            Op::Const(_) | Op::Table(_) => constants.push(Id(at as u32)),
             Op::Carried(_) => carried.push(Id(at as u32)),
             _other => {}
         }
@@ -56,7 +57,7 @@ pub(super) fn fold(body: &Body) -> Folded {
             last_part = order.len();
         }
         let inst = insts[at];
-        let placed = matches!(inst.op, Op::Const(_) | Op::Iota | Op::Carried(_));
+        let placed = matches!(inst.op, Op::Const(_) | Op::Table(_) | Op::Carried(_));
         if uses[at] == 0 || placed || in_memory[at] {
             continue;
         }
@@ -78,7 +79,7 @@ pub(super) fn fold(body: &Body) -> Folded {
         insts[at].b = b.or(inst.b);
         order.push(Id(at as u32));
     }
-    Folded { insts, order, last_part, constants, carried, in_memory }
+    Folded { insts, order, last_part, constants, carried, in_memory, tables: body.tables.clone() }
 }
 
 /// Readers of each value that is needed for an effect; 1 for effects themselves.
@@ -160,7 +161,7 @@ fn takes_load(reader: &Inst, load: &Inst) -> bool {
         Op::Convert(convert) => convert.operand_width(),
         Op::Narrow { .. } | Op::Store(_) => return false,
         Op::Const(_)
-        | Op::Iota
+        | Op::Table(_)
         | Op::FirstRow
         | Op::RowsLeft
         | Op::Load(_)
@@ -184,6 +185,8 @@ pub(super) fn takes_constant(reader: &Inst, constant: &Inst) -> bool {
         Op::Bin(op) | Op::Accumulate(op) => match op {
             // Bits have no lanes unless there is a mask.
             BinOp::And | BinOp::Or | BinOp::Xor => true,
+            // A table of equal words is none.
+            BinOp::Permute => false,
             BinOp::Add
             | BinOp::Sub
             | BinOp::Mul
@@ -211,7 +214,7 @@ pub(super) fn takes_constant(reader: &Inst, constant: &Inst) -> bool {
         // A moving instruction does not repeat; others are not worth a case.
         Op::Un(_) | Op::Shift(..) | Op::Keep | Op::Widen { .. } | Op::Narrow { .. } | Op::Convert(_) => false,
         Op::Const(_)
-        | Op::Iota
+        | Op::Table(_)
         | Op::FirstRow
         | Op::RowsLeft
         | Op::Load(_)

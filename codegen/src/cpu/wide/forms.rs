@@ -66,6 +66,12 @@ pub(super) fn bin(op: BinOp, width: u8) -> Code {
         BinOp::ShiftLeft => by_lane(width, [0x12, 0x47]),
         BinOp::ShiftRight => by_lane(width, [0x10, 0x45]),
         BinOp::ShiftArithmetic => by_lane(width, [0x11, 0x46]),
+        // There is none of bytes here.
+        BinOp::Permute => match width {
+            8 => code(MAP_0F38, P66, 1, 0x36),
+            4 => code(MAP_0F38, P66, 0, 0x36),
+            _two => code(MAP_0F38, P66, 1, 0x8D),
+        },
         BinOp::FAdd => float(width, 0x58),
         BinOp::FSub => float(width, 0x5C),
         BinOp::FMul => float(width, 0x59),
@@ -86,6 +92,7 @@ pub(super) fn repeats(op: BinOp, width: u8) -> usize {
         | BinOp::ShiftLeft
         | BinOp::ShiftRight
         | BinOp::ShiftArithmetic
+        | BinOp::Permute
         | BinOp::FAdd
         | BinOp::FSub
         | BinOp::FMul

@@ -226,7 +226,7 @@ impl Lower<'_, '_> {
             self.relies_on_whole_groups = true;
             return Bool::All(true);
         }
-        let (row, left) = (self.body.leaf(Op::Iota, 8), self.body.leaf(Op::RowsLeft, 8));
+        let (row, left) = (self.body.iota(), self.body.leaf(Op::RowsLeft, 8));
         self.body.test(Test::Int { pred: Pred::Lt, signed: true }, 8, row, left)
     }
 

@@ -31,7 +31,7 @@ impl Lower<'_, '_> {
         let args = &inst.args;
         Ok(match &inst.op {
             Op::RowIndex => {
-                let (first, row) = (self.body.leaf(Wide::FirstRow, 8), self.body.leaf(Wide::Iota, 8));
+                let (first, row) = (self.body.leaf(Wide::FirstRow, 8), self.body.iota());
                 lanes(self.body.bin(BinOp::Add, 8, first, row), None)
             }
             Op::Add(o) | Op::Sub(o) => {

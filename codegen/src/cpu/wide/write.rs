@@ -138,20 +138,14 @@ impl Writer<'_> {
                 let mem = self.asm.constant(&bits.to_le_bytes());
                 self.evex(Evex { memory: 8, ..plain(forms::BROADCAST, 64, to, 0, Rm::Mem(mem)) });
             }
-            _iota => {
-                let mem = self.iota();
+            Op::Table(table) => {
+                let mem =
+                    self.asm.constant(&self.folded.tables[usize::from(table)].map(u64::to_le_bytes).concat());
                 self.vector(forms::load(8), 64, to, 0, Rm::Mem(mem));
             }
+            _placed => unreachable!("only constants and tables are loaded before the loop"),
         }
         self.keep_result(id, to);
-    }
-
-    fn iota(&mut self) -> Mem {
-        let mut bytes = [0; 64];
-        for row in 0..8u64 {
-            bytes[8 * row as usize..][..8].copy_from_slice(&row.to_le_bytes());
-        }
-        self.asm.constant(&bytes)
     }
 
     /// What a carried value is before the first group.
@@ -336,7 +330,7 @@ impl Writer<'_> {
         // Masks have registers of their own, so they are at hand together with two vectors.
         let vector_mask = |w: &mut Self| inst.mask.map_or(0, |m| w.mask(m, 0));
         match inst.op {
-            Op::Const(_) | Op::Iota => self.load_constant(id),
+            Op::Const(_) | Op::Table(_) => self.load_constant(id),
             Op::Carried(_) => {}
             Op::FirstRow | Op::RowsLeft => {
                 if inst.op == Op::FirstRow {
