@@ -17,6 +17,7 @@ pub mod explain;
 pub mod fused_exec;
 pub mod group;
 mod join;
+mod kept;
 pub mod memory;
 pub mod metrics;
 pub mod not_fused;

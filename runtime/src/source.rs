@@ -1,8 +1,8 @@
 //! Where a stage's morsels come from.
 //!
-//! Three kinds: a generated range, whose rows exist only as numbers; a table in memory, whose
+//! Four kinds: a generated range, whose rows exist only as numbers; a table in memory, whose
 //! batches are read where they lie (DataFusion would slice them into 8,192 rows each and deal them
-//! out through channels); and any other child plan, whose stream is pulled.
+//! out through channels); any other child plan, whose stream is pulled; and what was kept of a build side.
 //!
 //! Invariants:
 //! * a partition's rows come in the source's order, and with fewer source partitions than output
@@ -10,6 +10,7 @@
 //!   plan claims per partition holds;
 //! * where rows are cut depends on the data and the settings, never on timing.
 
+use crate::kept::KeptRows;
 use crate::program::with_rows;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -20,6 +21,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -183,18 +185,39 @@ pub fn range_morsel(start: u64, rows: usize) -> Result<MorselRows> {
 
 /// The rows of one partition, cut to size as they are asked for.
 pub enum MorselStream {
-    Range { next: u64, end: u64 },
-    Memory { table: Arc<MemoryTable>, pieces: VecDeque<Piece> },
-    Child { stream: SendableRecordBatchStream, rest: Option<RecordBatch> },
+    Range {
+        next: u64,
+        end: u64,
+    },
+    Memory {
+        table: Arc<MemoryTable>,
+        pieces: VecDeque<Piece>,
+    },
+    Child {
+        stream: SendableRecordBatchStream,
+        rest: Option<RecordBatch>,
+    },
+    /// Of a build side.
+    Kept {
+        rows: Arc<KeptRows>,
+        left: Range<usize>,
+    },
 }
 
 impl MorselStream {
+    /// All rows that are left of a build side.
+    pub fn of_kept(rows: Arc<KeptRows>) -> MorselStream {
+        let left = 0..rows.rows();
+        MorselStream::Kept { rows, left }
+    }
+
     /// How many rows are left, where that is known.
     pub fn known_rows(&self) -> Option<usize> {
         match self {
             MorselStream::Range { next, end } => usize::try_from(*end - *next).ok(),
             MorselStream::Memory { pieces, .. } => Some(pieces.iter().map(Piece::rows).sum()),
             MorselStream::Child { .. } => None,
+            MorselStream::Kept { left, .. } => Some(left.len()),
         }
     }
 
@@ -220,6 +243,14 @@ impl MorselStream {
                 }
                 let batch = table.read(front);
                 Poll::Ready(Some(batch.map(|batch| MorselRows { batch, row_base: 0 })))
+            }
+            MorselStream::Kept { rows, left } => {
+                let take = left.start..left.end.min(left.start.saturating_add(max_rows));
+                if take.is_empty() {
+                    return Poll::Ready(None);
+                }
+                left.start = take.end;
+                Poll::Ready(Some(rows.read(take)))
             }
             MorselStream::Child { stream, rest } => loop {
                 if let Some(batch) = rest.take() {

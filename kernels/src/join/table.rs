@@ -8,10 +8,11 @@
 //!   integer key has the entry `null`, and that of packed keys is a bit of them;
 //! * once built, nothing changes but the bits of visited rows.
 
+use super::visited::Visited;
 use crate::group::hash_words;
 use crate::group::memory::{Words, prefetch};
 use crate::group::text::{is_long, long_equal};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// How a key column lies in chunk buffers, and what becomes of it in a packed key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub struct JoinTable {
     build_rows: usize,
     most: u32,
     /// Bits of build rows that matched, where somebody asks.
-    visited: Vec<AtomicU64>,
+    pub(super) visited: Visited,
 }
 
 /// Integers that are looked up by value.
@@ -191,7 +192,7 @@ impl JoinTable {
             counts: vec![],
             build_rows: keys.len(),
             most: 1,
-            visited: vec![],
+            visited: Visited::default(),
         };
         let nulls: Vec<u32> = match valid {
             Some(valid) if null_equal => (0..keys.len() as u32).filter(|i| !valid(*i as usize)).collect(),
@@ -422,7 +423,7 @@ impl JoinTable {
             counts: vec![],
             build_rows: rows,
             most: 1,
-            visited: vec![],
+            visited: Visited::default(),
         };
         let keys = Words::zeroed(packed.len().max(key_words));
         // SAFETY: as many words; they do not overlap.
@@ -467,22 +468,13 @@ impl JoinTable {
 
     /// Prepares for [`JoinTable::visit`].
     pub fn track_visits(&mut self) {
-        self.visited = (0..self.build_rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        self.visited = Visited::new(self.build_rows);
     }
 
-    /// Notes that a build row matched.
+    /// Notes a build row, or an entry.
     #[inline(always)]
-    pub fn visit(&self, row: u32) {
-        if let Some(word) = self.visited.get(row as usize / 64) {
-            let bit = 1u64 << (row % 64);
-            if word.load(Ordering::Relaxed) & bit == 0 {
-                word.fetch_or(bit, Ordering::Relaxed);
-            }
-        }
-    }
-
-    pub fn is_visited(&self, row: usize) -> bool {
-        self.visited.get(row / 64).is_some_and(|w| w.load(Ordering::Relaxed) >> (row % 64) & 1 == 1)
+    pub fn visit(&self, number: u32) {
+        self.visited.set(number);
     }
 
     /// Whether no key has two rows, so that an entry is a row.
@@ -515,7 +507,7 @@ impl JoinTable {
             Index::Ints { slots, .. } => slots.bytes(),
             Index::Packed { slots, keys, .. } => slots.bytes() + keys.bytes(),
         };
-        index + (self.rows.len() + self.counts.len()) * 4 + self.visited.len() * 8
+        index + (self.rows.len() + self.counts.len()) * 4 + self.visited.bytes()
     }
 
     /// Bytes that a table of so many rows takes at most.
