@@ -1,6 +1,7 @@
 //! Hash joins: fused, interpreted and with 128-bit vectors they give what DataFusion's own operator gives, over
 //! keys of all kinds and build sides of all shapes; and the plans of those that stages take show them inside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::physical_plan::{ExecutionPlan, displayable};
@@ -174,6 +175,21 @@ fn count(plan: &Arc<dyn ExecutionPlan>) -> (usize, usize) {
     plan.children().into_iter().map(count).fold((fused, left), |a, b| (a.0 + b.0, a.1 + b.1))
 }
 
+/// Counts the joins of a plan's stages by kind, and whether they have a condition.
+fn kinds_of(plan: &Arc<dyn ExecutionPlan>, kinds: &mut BTreeMap<(String, bool), usize>) {
+    if plan.name() == "FusedExec" {
+        let line = displayable(plan.as_ref()).one_line().to_string();
+        for join in line.split("HashJoinExec: ").skip(1) {
+            let join = join.split(" <- ").next().unwrap_or_default();
+            let kind = join.split("join_type=").nth(1).unwrap_or_default();
+            let kind = kind.split([',', ' ']).next().unwrap_or_default().trim().to_owned();
+            let kind = if join.contains("null_aware") { "NotIn".to_owned() } else { kind };
+            *kinds.entry((kind, join.contains("filter="))).or_default() += 1;
+        }
+    }
+    plan.children().into_iter().for_each(|c| kinds_of(c, kinds));
+}
+
 /// Whether DataFusion knows from a table's size that nothing can come of a join.
 fn without_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
     !displayable(plan.as_ref()).indent(false).to_string().contains("Join")
@@ -181,6 +197,8 @@ fn without_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_give_what_datafusion_gives() {
+    // Every kind of join, without and with a condition.
+    let mut kinds: BTreeMap<(String, bool), usize> = BTreeMap::new();
     for (name, shape) in SHAPES {
         let mut sessions = vec![];
         for (mode, settings) in MODES {
@@ -195,6 +213,7 @@ async fn joins_give_what_datafusion_gives() {
                 let outcome = outcome.unwrap_or_else(|e| panic!("{name}, {mode}: {sql}: {e}"));
                 if let Some(plan) = &outcome.plan {
                     let (inside, outside) = count(plan);
+                    kinds_of(plan, &mut kinds);
                     (fused, left) = (fused + inside, left + outside);
                     assert!(outside == 0, "{name}, {mode}: not fused: {sql}");
                     assert!(inside > 0 || without_join(plan), "{name}, {mode}: no join in a stage: {sql}");
@@ -209,6 +228,24 @@ async fn joins_give_what_datafusion_gives() {
         println!("{name}: {fused} joins in stages, {left} left to DataFusion");
         assert!(fused >= 500, "{name}: {fused} joins fused, {left} not");
     }
+    println!("{kinds:?}");
+    for kind in [
+        "Inner",
+        "Left",
+        "Right",
+        "Full",
+        "LeftSemi",
+        "LeftAnti",
+        "LeftMark",
+        "RightSemi",
+        "RightAnti",
+        "RightMark",
+    ] {
+        for condition in [false, true] {
+            assert!(kinds.contains_key(&(kind.to_owned(), condition)), "{kind}, {condition}: {kinds:?}");
+        }
+    }
+    assert!(kinds.contains_key(&("NotIn".to_owned(), false)), "{kinds:?}");
 }
 
 /// One stage from the probe side's scan through two probes to the aggregate.
