@@ -9,6 +9,7 @@ mod inputs;
 mod joins;
 mod plan_cache;
 mod session;
+mod share;
 mod side_by_side;
 mod sqlite_slt;
 mod suites;

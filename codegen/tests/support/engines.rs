@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// What becomes of a loop that is compiled and compared with the interpreter.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Both agree; whether they agree on an error.
-    Same { failed: bool },
+    /// Both agree; whether they agree on an error, and whether they noted a row of a build side.
+    Same { failed: bool, met: bool },
     /// Not compiled, for this reason.
     Unsupported(String),
     /// The compiler failed, or the results differ.
@@ -73,5 +73,6 @@ pub fn judge_case(case: &Case) -> Verdict {
             return Verdict::Wrong(format!("{vectors:?}: rows {visits:?} were met, not {right_visits:?}"));
         }
     }
-    Verdict::Same { failed: right.is_err() }
+    let met = right_visits.iter().any(|v| v.count_set_bits() > 0);
+    Verdict::Same { failed: right.is_err(), met }
 }
