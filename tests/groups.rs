@@ -166,14 +166,16 @@ fn h2o_joins(rows: usize) -> Vec<(&'static str, RecordBatch)> {
             keys.swap(i, random(i + 1));
         }
         let mut columns: Vec<(String, ArrayRef)> = vec![];
-        for k in 0..=at {
-            let other: Vec<i64> = keys.iter().map(|key| key % (sizes[k].1 as i64) + 1).collect();
-            let ids = if k == at { &keys } else { &other };
+        let ids: Vec<Vec<i64>> = sizes[..at]
+            .iter()
+            .map(|(_, other)| keys.iter().map(|key| key % (*other as i64) + 1).collect())
+            .chain([keys.clone()])
+            .collect();
+        for (k, ids) in ids.iter().enumerate() {
             columns.push((format!("id{}", k + 1), Arc::new(Int64Array::from(ids.clone()))));
         }
-        for k in 0..=at {
-            let other: Vec<i64> = keys.iter().map(|key| key % (sizes[k].1 as i64) + 1).collect();
-            columns.push((format!("id{}", k + 4), text(if k == at { &keys } else { &other })));
+        for (k, ids) in ids.iter().enumerate() {
+            columns.push((format!("id{}", k + 4), text(ids)));
         }
         let v2 = (0..size).map(|_| random(100_000_000) as f64 / 1e6);
         columns.push(("v2".into(), Arc::new(Float64Array::from_iter_values(v2))));

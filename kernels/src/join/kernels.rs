@@ -4,6 +4,7 @@
 //! Rows without a partner get the number 0 and a cleared bit, so that whatever reads the number may load
 //! from a column, which has at least one row of padding.
 
+use super::bits::KeyBits;
 use super::table::{Index, IntKey, JoinTable, PackKind, find_int, hash_int, home};
 use crate::bitmap::bit_or_all;
 use crate::group::memory::prefetch;
@@ -175,6 +176,10 @@ unsafe fn probe<T: IntKey, const ISA: u8>(
             }
             Index::Ints { slots, count } => {
                 let at = slots.as_ptr();
+                if let (Some(keyed), 0) = (&table.bits, null) {
+                    let slots = (at, *count, table.is_far());
+                    return probe_bits::<T, ISA>(keyed, slots, n, (keys, valid), (rows, found));
+                }
                 let far = table.is_far();
                 let mut first = 0;
                 while first < n {
@@ -214,6 +219,53 @@ unsafe fn probe<T: IntKey, const ISA: u8>(
             }
         }
         bits.flush();
+    }
+}
+
+/// As [`probe`], asking bits first: only rows whose key is one are looked up.
+#[inline(always)]
+unsafe fn probe_bits<T: IntKey, const ISA: u8>(
+    keyed: &KeyBits,
+    (at, count, far): (*mut u64, u64, bool),
+    n: usize,
+    (keys, valid): (*const T, *const u8),
+    (rows, found): (*mut u32, *mut u8),
+) {
+    // SAFETY: buffers have n rows and are readable up to the next multiple of 8; bits are staged in words.
+    unsafe {
+        rows.write_bytes(0, n);
+        let mut first = 0;
+        while first < n {
+            let some = (n - first).min(64);
+            let keys = keys.add(first);
+            #[cfg(target_arch = "x86_64")]
+            let mut bits = if ISA >= V4 && (size_of::<T>() == 8 || size_of::<T>() == 4) {
+                keyed.test_wide(keys, some)
+            } else {
+                keyed.test(keys, some)
+            };
+            #[cfg(not(target_arch = "x86_64"))]
+            let mut bits = keyed.test(keys, some);
+            if !valid.is_null() {
+                bits &= crate::bitmap::word(valid, first / 64);
+            }
+            found.add(first / 8).cast::<u64>().write_unaligned(bits);
+            if far && bits.count_ones() > 1 {
+                let mut ahead = bits;
+                while ahead != 0 {
+                    let key = (*keys.add(ahead.trailing_zeros() as usize)).word();
+                    prefetch(at.wrapping_add(home(hash_int(key), count) * 2));
+                    ahead &= ahead - 1;
+                }
+            }
+            while bits != 0 {
+                let i = bits.trailing_zeros() as usize;
+                let slot = find_int(at, count, (*keys.add(i)).word());
+                *rows.add(first + i) = *at.add(slot * 2 + 1) as u32 - 1;
+                bits &= bits - 1;
+            }
+            first += 64;
+        }
     }
 }
 

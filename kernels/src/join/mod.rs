@@ -11,8 +11,9 @@
 //! other, and slots with a tag of the hash in front of packed keys otherwise.
 //!
 //! [`table`] has the table and how it is built, [`kernels`] what generated code calls once per chunk,
-//! `visited` which build rows were met.
+//! `visited` which build rows were met, `bits` what is asked before slots are searched.
 
+mod bits;
 pub mod kernels;
 pub mod table;
 mod visited;

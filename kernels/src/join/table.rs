@@ -8,6 +8,7 @@
 //!   integer key has the entry `null`, and that of packed keys is a bit of them;
 //! * once built, nothing changes but the bits of visited rows.
 
+use super::bits::KeyBits;
 use super::visited::Visited;
 use crate::group::hash_words;
 use crate::group::memory::{Words, prefetch};
@@ -78,6 +79,8 @@ pub struct JoinTable {
     pub(super) index: Index,
     /// `entry + 1` of NULL, for a single integer key where NULLs are equal.
     pub(super) null: u32,
+    /// Which integers are keys, where that is worth asking first.
+    pub(super) bits: Option<KeyBits>,
     /// Rows by entry, and at each entry how many; empty while keys are unique.
     pub(super) rows: Vec<u32>,
     pub(super) counts: Vec<u32>,
@@ -188,6 +191,7 @@ impl JoinTable {
         let mut table = JoinTable {
             index: Index::Dense { map: vec![0; 1], base: 0, len: 0 },
             null: 0,
+            bits: None,
             rows: vec![],
             counts: vec![],
             build_rows: keys.len(),
@@ -203,6 +207,7 @@ impl JoinTable {
         } else if range < limit {
             table.dense(keys, &counts, (least as u64, range + 1), parts)
         } else {
+            table.bits = KeyBits::of(keys, counts, (least as u64, range));
             table.ints(keys, &counts, parts)
         };
         if unique && nulls.len() <= 1 {
@@ -419,6 +424,7 @@ impl JoinTable {
         let mut table = JoinTable {
             index: Index::Dense { map: vec![0], base: 0, len: 0 },
             null: 0,
+            bits: None,
             rows: vec![],
             counts: vec![],
             build_rows: rows,
@@ -507,13 +513,14 @@ impl JoinTable {
             Index::Ints { slots, .. } => slots.bytes(),
             Index::Packed { slots, keys, .. } => slots.bytes() + keys.bytes(),
         };
+        let index = index + self.bits.as_ref().map_or(0, KeyBits::bytes);
         index + (self.rows.len() + self.counts.len()) * 4 + self.visited.bytes()
     }
 
     /// Bytes that a table of so many rows takes at most.
     pub fn memory_for(rows: usize, key_words: usize) -> usize {
-        // Slots of two words and a half, or the array; lists; packed keys twice while it is built.
-        rows.saturating_mul(48 + 16 * key_words)
+        // Slots of two words and a half, or the array; bits; lists; packed keys twice while it is built.
+        rows.saturating_mul(80 + 16 * key_words)
     }
 
     pub(super) fn is_far(&self) -> bool {
