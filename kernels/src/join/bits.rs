@@ -39,6 +39,23 @@ impl KeyBits {
         Some(KeyBits { words, base, len })
     }
 
+    /// Of keys that nobody knows the range of.
+    pub(super) fn in_range<T: IntKey>(keys: &[T], counts: impl Fn(usize) -> bool) -> Option<KeyBits> {
+        let (mut least, mut most) = (u64::MAX, 0);
+        for (i, key) in keys.iter().enumerate() {
+            if counts(i) {
+                (least, most) = (least.min(key.word()), most.max(key.word()));
+            }
+        }
+        if least > most { None } else { KeyBits::of(keys, counts, (least, most - least)) }
+    }
+
+    /// Whether most values of the range are no keys.
+    pub(super) fn is_selective(&self) -> bool {
+        let keys: u64 = self.words.iter().map(|w| u64::from(w.count_ones())).sum();
+        keys * 2 < self.len
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.words.len() * 8
     }

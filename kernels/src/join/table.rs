@@ -81,6 +81,8 @@ pub struct JoinTable {
     pub(super) null: u32,
     /// Which integers are keys, where that is worth asking first.
     pub(super) bits: Option<KeyBits>,
+    /// The same of some columns of packed keys, by their number.
+    pub(super) key_bits: Vec<(usize, KeyBits)>,
     /// Rows by entry, and at each entry how many; empty while keys are unique.
     pub(super) rows: Vec<u32>,
     pub(super) counts: Vec<u32>,
@@ -192,6 +194,7 @@ impl JoinTable {
             index: Index::Dense { map: vec![0; 1], base: 0, len: 0 },
             null: 0,
             bits: None,
+            key_bits: vec![],
             rows: vec![],
             counts: vec![],
             build_rows: keys.len(),
@@ -425,12 +428,16 @@ impl JoinTable {
             index: Index::Dense { map: vec![0], base: 0, len: 0 },
             null: 0,
             bits: None,
+            key_bits: vec![],
             rows: vec![],
             counts: vec![],
             build_rows: rows,
             most: 1,
             visited: Visited::default(),
         };
+        if !spec.null_equal {
+            table.key_bits = selective_keys(&packed, rows, &spec, counts);
+        }
         let keys = Words::zeroed(packed.len().max(key_words));
         // SAFETY: as many words; they do not overlap.
         unsafe { keys.as_ptr().copy_from_nonoverlapping(packed.as_ptr(), packed.len()) };
@@ -513,7 +520,8 @@ impl JoinTable {
             Index::Ints { slots, .. } => slots.bytes(),
             Index::Packed { slots, keys, .. } => slots.bytes() + keys.bytes(),
         };
-        let index = index + self.bits.as_ref().map_or(0, KeyBits::bytes);
+        let bits = self.bits.iter().chain(self.key_bits.iter().map(|(_, bits)| bits));
+        let index = index + bits.map(KeyBits::bytes).sum::<usize>();
         index + (self.rows.len() + self.counts.len()) * 4 + self.visited.bytes()
     }
 
@@ -556,10 +564,20 @@ impl JoinTable {
     /// `key` has the words of the table's keys, and its pointers point at living strings.
     #[inline(always)]
     pub unsafe fn find_packed(&self, key: *const u64) -> Option<u32> {
+        let Index::Packed { spec, .. } = &self.index else { return None };
+        // SAFETY: the caller's promise.
+        unsafe { self.find_hashed(key, hash_words((0..spec.words).map(|i| *key.add(i)))) }
+    }
+
+    /// The same with the hash of the key's words.
+    ///
+    /// # Safety
+    /// As of [`JoinTable::find_packed`].
+    #[inline(always)]
+    pub(super) unsafe fn find_hashed(&self, key: *const u64, hash: u64) -> Option<u32> {
         let Index::Packed { slots, count, keys, spec } = &self.index else { return None };
         // SAFETY: the caller's promise; the search ends because half of the slots are empty.
         unsafe {
-            let hash = hash_words((0..spec.words).map(|i| *key.add(i)));
             let mut slot = home(hash, *count);
             loop {
                 let value = *slots.as_ptr().add(slot);
@@ -575,6 +593,36 @@ impl JoinTable {
             }
         }
     }
+}
+
+/// Of packed keys, the integers that are worth asking first: fewer than half of the values of their range.
+fn selective_keys(
+    packed: &[u64],
+    rows: usize,
+    spec: &PackSpec,
+    counts: &dyn Fn(usize) -> bool,
+) -> Vec<(usize, KeyBits)> {
+    let mut found = vec![];
+    for (k, key) in spec.keys.iter().enumerate() {
+        let word = |i: usize| packed[i * spec.key_words + key.word];
+        // Signed or not, both sides are read alike.
+        let bits = match key.kind {
+            PackKind::W8 => KeyBits::in_range(&(0..rows).map(word).collect::<Vec<u64>>(), counts),
+            PackKind::W4 => {
+                let values = (0..rows).map(|i| (word(i) >> key.shift) as u32);
+                KeyBits::in_range(&values.collect::<Vec<u32>>(), counts)
+            }
+            PackKind::Bits
+            | PackKind::W1
+            | PackKind::W2
+            | PackKind::W16
+            | PackKind::F32
+            | PackKind::F64
+            | PackKind::Text => None,
+        };
+        found.extend(bits.filter(KeyBits::is_selective).map(|b| (k, b)));
+    }
+    found
 }
 
 /// Inserts into the slots from `slot` to `end`: whether the key is new, or `None` if there is no room.
