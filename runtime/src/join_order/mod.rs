@@ -5,13 +5,15 @@
 //! first, and what they leave of a large table is probed, not built. The rule takes trees of inner joins
 //! apart ([`graph`]), estimates ([`estimate`]), joins greedily what leaves the fewest rows, and keeps
 //! DataFusion's order unless that is clearly better. Semi joins that keep few rows of one table go down to it.
-//! Of other joins it exchanges the sides where the smaller one is not built.
+//! Of other joins it exchanges the sides where the smaller one is not built, and groups that such a join
+//! could not use are left out ([`sideways`]).
 //!
 //! It runs after DataFusion has chosen join operators and before it makes exchanges, so that those are made
 //! for the new plan. A plan's columns stay what they were, order and names included.
 
 mod estimate;
 mod graph;
+mod sideways;
 
 use crate::config::{FuselineOptions, FusionMode};
 use datafusion::common::config::ConfigOptions;
@@ -22,6 +24,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use estimate::estimate;
 use graph::{Graph, put_back};
+use sideways::with_fewer_groups;
 use std::sync::Arc;
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -71,6 +74,10 @@ fn rewrite(plan: &Plan, least: f64) -> Result<Plan> {
     let children: Vec<Plan> =
         plan.children().into_iter().map(|c| rewrite(c, least)).collect::<Result<_>>()?;
     let plan = replace_children_if_necessary(Arc::clone(plan), children)?;
+    let plan = match with_fewer_groups(&plan)? {
+        Some(fewer) if fewer.schema() == plan.schema() => fewer,
+        Some(_) | None => plan,
+    };
     match smaller_side_built(&plan, least)? {
         Some(exchanged) if exchanged.schema() == plan.schema() => Ok(exchanged),
         Some(_) | None => Ok(plan),
