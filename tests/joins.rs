@@ -35,6 +35,10 @@ const KEYS: &[&str] = &[
     "p.fk = b.fk",
     "p.dk = b.dk",
     "p.k * 1000003 = b.k * 1000003",
+    // Few keys in a range too wide for an array by value.
+    "(p.k - 50) * 4099 = (b.k - 50) * 4099",
+    "CAST(p.k32 * 4099 AS int) = CAST(b.k32 * 4099 AS int)",
+    "p.k * 4099 = b.k * 4099 AND p.s2 = b.s2",
     "p.k = b.k AND p.s2 = b.s2",
     "p.bo = b.bo AND p.k32 = b.k32",
     "(p.nk IS NOT DISTINCT FROM b.nk) AND p.fk = b.fk AND p.s = b.s",

@@ -6,6 +6,7 @@ mod differential;
 mod files;
 mod groups;
 mod inputs;
+mod join_order;
 mod joins;
 mod plan_cache;
 mod session;

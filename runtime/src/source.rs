@@ -18,7 +18,9 @@ use datafusion::common::{Result, internal_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use futures::StreamExt;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -67,18 +69,29 @@ impl Piece {
 pub struct MemoryTable {
     /// A [`MemorySourceConfig`]; shared, because copying one copies its list of batches.
     source: Arc<dyn DataSource>,
-    /// After the source's own projection.
+    /// After the source's own projection, and `columns`.
     schema: SchemaRef,
+    /// Those of the scan that a projection above it gives, perhaps by other names; `None`: all.
+    columns: Option<Vec<usize>>,
 }
 
 impl MemoryTable {
-    /// The table that a plan scans, if it scans one whole.
+    /// The table that a plan scans, if it scans one whole, and does no more than choose columns and name them.
     pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<MemoryTable> {
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+            let table = MemoryTable::of(projection.input())?;
+            let place = |e: &ProjectionExpr| {
+                let index = e.expr.downcast_ref::<Column>()?.index();
+                Some(table.columns.as_ref().map_or(index, |c| c[index]))
+            };
+            let columns = projection.expr().iter().map(place).collect::<Option<Vec<usize>>>()?;
+            return Some(MemoryTable { schema: plan.schema(), columns: Some(columns), ..table });
+        }
         let scan = plan.downcast_ref::<DataSourceExec>()?;
         if scan.fetch().is_some() || !scan.data_source().is::<MemorySourceConfig>() {
             return None;
         }
-        Some(MemoryTable { source: Arc::clone(scan.data_source()), schema: plan.schema() })
+        Some(MemoryTable { source: Arc::clone(scan.data_source()), schema: plan.schema(), columns: None })
     }
 
     fn config(&self) -> Option<&MemorySourceConfig> {
@@ -136,6 +149,10 @@ impl MemoryTable {
         let columns: Vec<ArrayRef> = match self.config().and_then(|c| c.projection().as_ref()) {
             None => batch.columns().iter().map(slice).collect(),
             Some(columns) => columns.iter().map(|c| slice(batch.column(*c))).collect(),
+        };
+        let columns = match &self.columns {
+            None => columns,
+            Some(chosen) => chosen.iter().map(|c| Arc::clone(&columns[*c])).collect(),
         };
         with_rows(&self.schema, columns, piece.rows)
     }
@@ -293,7 +310,7 @@ mod tests {
         let partitions: Vec<Vec<RecordBatch>> =
             partitions.iter().map(|p| p.iter().map(|r| batch(*r)).collect()).collect();
         let config = MemorySourceConfig::try_new(&partitions, Arc::clone(&schema), None).unwrap();
-        MemoryTable { source: Arc::new(config), schema }
+        MemoryTable { source: Arc::new(config), schema, columns: None }
     }
 
     fn rows_of(table: &MemoryTable, pieces: &[Piece]) -> Vec<i64> {

@@ -21,10 +21,10 @@ pub struct RandomJoin {
 
 impl RandomJoin {
     fn new(r: &mut Random, tys: Vec<Ty>) -> RandomJoin {
-        let rows = r.pick(&[0, 1, 2, 3, 10, 40, 65, 200, 1500]);
+        let rows = r.pick(&[0, 1, 3, 40, 65, 200, 200, 1500]);
         let fetched: Vec<Ty> = (0..3).map(|_| r.pick(&Ty::ALL)).collect();
         // All equal, few, or as they come.
-        let spread = r.pick(&[1, 3, 20, usize::MAX]);
+        let spread = r.pick(&[1, 20, usize::MAX, usize::MAX]);
         let pick: UInt32Array = (0..rows).map(|i| (i % spread) as u32).collect();
         let mut column = |ty: Ty| -> ArrayRef {
             let data_type = if ty == Ty::Str { batches::string_type(r) } else { ty.natural() };
@@ -55,14 +55,14 @@ impl Grower<'_> {
     /// A probe of a new build side, and something that follows from it.
     pub fn join(&mut self, joins: &mut Vec<RandomJoin>) {
         let number = joins.len() as u32;
-        let tys: Vec<Ty> = (0..self.r.pick(&[1, 1, 1, 2, 3])).map(|_| self.r.pick(&Ty::ALL)).collect();
+        let tys: Vec<Ty> = (0..self.r.pick(&[1, 1, 1, 1, 2, 3])).map(|_| self.r.pick(&Ty::ALL)).collect();
         let keys: Vec<ValueId> = tys.iter().map(|ty| self.value(*ty, 1)).collect();
         let made = RandomJoin::new(self.r, tys);
         let null_equal = made.null_equal;
         let entry = self.inst(Op::Probe { join: number, null_equal }, &keys);
         let found = self.inst(Op::IsValid, &[entry]);
         self.pool.push(found);
-        if self.r.percent(30) {
+        if self.r.percent(50) {
             self.b.visit(number, entry);
         }
         match self.r.below(10) {

@@ -16,7 +16,6 @@ use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
-use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{PhysicalExpr, StatisticsArgs, StatisticsContext};
 use std::sync::Arc;
@@ -128,18 +127,7 @@ fn tried(predicate: &Arc<dyn PhysicalExpr>, input: &Plan) -> Option<f64> {
     if is_volatile(predicate) || calls_udf(predicate) {
         return None;
     }
-    let mut source = input;
-    while let Some(projection) = source.downcast_ref::<ProjectionExec>() {
-        // Only one that leaves every column where it is can be looked through.
-        let same = |(i, e): (usize, &Arc<dyn PhysicalExpr>)| {
-            e.downcast_ref::<Column>().is_some_and(|c| c.index() == i)
-        };
-        if !projection.expr().iter().map(|e| &e.expr).enumerate().all(same) {
-            return None;
-        }
-        source = projection.input();
-    }
-    let table = MemoryTable::of(source)?;
+    let table = MemoryTable::of(input)?;
     let all = table.morsels(PIECE_ROWS);
     let step = (all.len() / PIECES).max(1);
     let (mut seen, mut kept) = (0usize, 0usize);

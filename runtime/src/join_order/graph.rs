@@ -15,6 +15,7 @@
 use super::Plan;
 use super::estimate::{Estimate, estimate};
 use crate::udf::entries::calls_udf;
+use arrow::datatypes::Schema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{JoinSide, JoinType, NullEquality, Result, internal_err};
 use datafusion::logical_expr::Operator;
@@ -24,9 +25,11 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What a row of a table that is built costs more than one that passes by.
@@ -176,8 +179,10 @@ impl Graph {
     fn condition(&mut self, expr: &Arc<dyn PhysicalExpr>, cols: Vec<Col>) {
         for conjunct in datafusion::physical_expr::split_conjunction(expr) {
             let expr = Arc::clone(conjunct);
-            let early = cannot_fail(&expr);
-            self.conditions.push(Condition { expr, cols: cols.clone(), early });
+            let mut condition = Condition { expr, cols: cols.clone(), early: false };
+            // One of no column has no place of its own.
+            condition.early = cannot_fail(&condition.expr) && used(&condition).next().is_some();
+            self.conditions.push(condition);
         }
     }
 
@@ -236,15 +241,13 @@ impl Graph {
         if after > before * BETTER {
             return Ok(None);
         }
+        self.filter_tables()?;
+        self.tell_names_apart()?;
         let mut wanted = self.outputs.clone();
         wanted.extend(self.semis.iter().flat_map(|s| s.keys.iter().map(|(c, _)| *c)));
-        wanted.extend(self.conditions.iter().filter(|c| !c.early).flat_map(|c| used(c)));
         let (mut plan, cols) = self.emit(&tree, &wanted)?;
         for semi in &self.semis {
             plan = semi_join(plan, &cols, semi)?;
-        }
-        for condition in self.conditions.iter().filter(|c| !c.early) {
-            plan = Arc::new(FilterExec::try_new(over(condition, &cols)?, plan)?);
         }
         let schema = self.root.schema();
         let mut exprs = vec![];
@@ -269,6 +272,50 @@ impl Graph {
                 data_type(c) == data_type(&class[0]) && class[..i].iter().all(|d| d.table != c.table)
             })
         })
+    }
+
+    /// Applies conditions of one table to it.
+    fn filter_tables(&mut self) -> Result<()> {
+        let mut others = vec![];
+        for condition in std::mem::take(&mut self.conditions) {
+            let table = used(&condition).next().map(|c| c.table);
+            match table {
+                Some(number) if condition.early && used(&condition).all(|c| c.table == number) => {
+                    let plan = &mut self.tables[number].plan;
+                    let width = plan.schema().fields().len();
+                    let cols: Vec<Col> = (0..width).map(|column| Col { table: number, column }).collect();
+                    *plan = Arc::new(FilterExec::try_new(over(&condition, &cols)?, Arc::clone(plan))?);
+                }
+                Some(_) | None => others.push(condition),
+            }
+        }
+        self.conditions = others;
+        Ok(())
+    }
+
+    /// Gives columns names of their own. DataFusion moves filters, also those that joins leave for scans, to
+    /// where it finds a column of the same name, and would take the first of several.
+    fn tell_names_apart(&mut self) -> Result<()> {
+        let mut known: HashSet<String> = HashSet::new();
+        for (number, table) in self.tables.iter_mut().enumerate() {
+            let schema = table.plan.schema();
+            let names: Vec<&String> = schema.fields().iter().map(|f| f.name()).collect();
+            let twice = names.iter().enumerate().any(|(i, n)| names[..i].contains(n));
+            if !twice && names.iter().all(|n| !known.contains(*n)) {
+                known.extend(names.into_iter().cloned());
+                continue;
+            }
+            let mut exprs = vec![];
+            for (i, name) in names.into_iter().enumerate() {
+                let mut own = format!("{name}:{number}");
+                while !known.insert(own.clone()) {
+                    own.push('\'');
+                }
+                exprs.push(ProjectionExpr::new(Arc::new(Column::new(name, i)), own));
+            }
+            table.plan = Arc::new(ProjectionExec::try_new(exprs, Arc::clone(&table.plan))?);
+        }
+        Ok(())
     }
 
     /// Has selective semi joins done at a table; the others are left.
@@ -381,14 +428,15 @@ impl Graph {
             Tree::Join { build, probe } => (build, probe),
         };
         let (a, b) = (self.cost(build).tables, self.cost(probe).tables);
-        // Conditions that can be told here and not below.
+        // Conditions that can be told here and not below; those that can fail when all is joined.
+        let everything = a | b == (1 << self.tables.len()) - 1;
         let here: Vec<&Condition> = self
             .conditions
             .iter()
             .filter(|c| {
                 let cols: Vec<Col> = used(c).collect();
                 let all = |set: Set| cols.iter().all(|c| set >> c.table & 1 == 1);
-                c.early && all(a | b) && !all(a) && !all(b)
+                if c.early { all(a | b) && !all(a) && !all(b) } else { everything }
             })
             .collect();
         let mut kept: Vec<Col> = wanted.to_vec();
@@ -405,24 +453,22 @@ impl Graph {
                 on.push((l, r));
             }
         }
+        let filter = join_filter(&here, (&build, &build_cols), (&probe, &probe_cols))?;
         let all: Vec<Col> = build_cols.into_iter().chain(probe_cols).collect();
-        let is_wanted = |i: &usize| self.is_wanted(&all, *i, &kept, a | b);
+        let is_wanted = |i: &usize| self.is_wanted(&all, *i, wanted, a | b);
         let projection: Vec<usize> = (0..all.len()).filter(is_wanted).collect();
         let cols: Vec<Col> = projection.iter().map(|i| all[*i]).collect();
-        let mut plan: Plan = Arc::new(HashJoinExec::try_new(
+        let plan: Plan = Arc::new(HashJoinExec::try_new(
             build,
             probe,
             on,
-            None,
+            filter,
             &JoinType::Inner,
             Some(projection),
             PartitionMode::CollectLeft,
             NullEquality::NullEqualsNothing,
             false,
         )?);
-        for condition in here {
-            plan = Arc::new(FilterExec::try_new(over(condition, &cols)?, plan)?);
-        }
         Ok((plan, cols))
     }
 
@@ -580,6 +626,41 @@ fn used(condition: &Condition) -> impl Iterator<Item = Col> + '_ {
     let columns = datafusion::physical_expr::utils::collect_columns(&condition.expr);
     let cols: Vec<Col> = columns.iter().map(|c| condition.cols[c.index()]).collect();
     cols.into_iter()
+}
+
+/// Conditions as the filter of a join. Not as an operator above it: DataFusion moves such a filter down, also
+/// one that may fail.
+fn join_filter(
+    conditions: &[&Condition],
+    (build, build_cols): (&Plan, &[Col]),
+    (probe, probe_cols): (&Plan, &[Col]),
+) -> Result<Option<JoinFilter>> {
+    let (mut indices, mut fields, mut cols) = (vec![], vec![], Vec::<Col>::new());
+    for col in conditions.iter().flat_map(|c| used(c)) {
+        if cols.contains(&col) {
+            continue;
+        }
+        let of = |plan: &Plan, all: &[Col], side: JoinSide| {
+            let index = all.iter().position(|c| *c == col)?;
+            Some((ColumnIndex { index, side }, Arc::clone(&plan.schema().fields()[index])))
+        };
+        let found = of(build, build_cols, JoinSide::Left).or_else(|| of(probe, probe_cols, JoinSide::Right));
+        let Some((index, field)) = found else {
+            return internal_err!("a condition lost a column among reordered joins");
+        };
+        indices.push(index);
+        fields.push(field);
+        cols.push(col);
+    }
+    let mut all: Option<Arc<dyn PhysicalExpr>> = None;
+    for condition in conditions {
+        let expr = over(condition, &cols)?;
+        all = Some(match all {
+            None => expr,
+            Some(before) => Arc::new(BinaryExpr::new(before, Operator::And, expr)),
+        });
+    }
+    Ok(all.map(|expr| JoinFilter::new(expr, indices, Arc::new(Schema::new(fields)))))
 }
 
 /// A condition over these columns.
