@@ -6,9 +6,12 @@
 use super::Plan;
 use crate::source::MemoryTable;
 use crate::udf::entries::calls_udf;
-use datafusion::common::JoinType;
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::stats::Precision;
+use datafusion::common::{JoinType, ScalarValue};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr, LikeExpr, NotExpr};
 use datafusion::physical_expr::split_conjunction;
@@ -16,8 +19,10 @@ use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{PhysicalExpr, StatisticsArgs, StatisticsContext};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Rows of a source that says nothing.
@@ -166,4 +171,73 @@ fn guessed(condition: &Arc<dyn PhysicalExpr>) -> f64 {
         return 1.0 - guessed(not.arg()).min(0.9);
     }
     0.3
+}
+
+/// At most how many different values a column has, where its range or a sample tells.
+pub(super) fn different(plan: &Plan, column: usize) -> Option<f64> {
+    if let Some(table) = MemoryTable::of(plan) {
+        return sampled(&table, column);
+    }
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        let below = filter.projection().as_ref().map_or(column, |p| p[column]);
+        return different(filter.input(), below);
+    }
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        let below = projection.expr().get(column)?.expr.downcast_ref::<Column>()?.index();
+        return different(projection.input(), below);
+    }
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        let column = join.projection.as_ref().map_or(column, |p| p[column]);
+        return match join.join_type() {
+            JoinType::LeftSemi | JoinType::LeftAnti => different(join.left(), column),
+            JoinType::RightSemi | JoinType::RightAnti => different(join.right(), column),
+            JoinType::Inner
+            | JoinType::Left
+            | JoinType::Right
+            | JoinType::Full
+            | JoinType::LeftMark
+            | JoinType::RightMark => None,
+        };
+    }
+    if !plan.children().is_empty() {
+        return None;
+    }
+    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
+    let of = statistics.column_statistics.get(column)?;
+    if let Some(count) = of.distinct_count.get_value() {
+        return Some(*count as f64);
+    }
+    let number = |v: &ScalarValue| match v.cast_to(&DataType::Int64) {
+        Ok(ScalarValue::Int64(Some(n))) if v.data_type().is_integer() => Some(n as f64),
+        Ok(_) | Err(_) => None,
+    };
+    let (least, most) = (number(of.min_value.get_value()?)?, number(of.max_value.get_value()?)?);
+    Some(most - least + 1.0)
+}
+
+/// Of integers the range of a sample; of others how many differ, where that is few.
+fn sampled(table: &MemoryTable, column: usize) -> Option<f64> {
+    let all = table.morsels(PIECE_ROWS);
+    let step = (all.len() / PIECES).max(1);
+    let (mut least, mut most) = (i64::MAX, i64::MIN);
+    let (mut texts, mut seen) = (HashSet::new(), 0);
+    for piece in all.into_iter().step_by(step) {
+        let batch = table.read(piece).ok()?;
+        let array = batch.columns().get(column)?;
+        if array.data_type().is_integer() {
+            let numbers = cast(array, &DataType::Int64).ok()?;
+            let numbers = numbers.as_primitive::<Int64Type>();
+            least = least.min(arrow::compute::min(numbers).unwrap_or(i64::MAX));
+            most = most.max(arrow::compute::max(numbers).unwrap_or(i64::MIN));
+        } else {
+            let shown = cast(array, &DataType::Utf8).ok()?;
+            texts.extend(shown.as_string::<i32>().iter().flatten().map(str::to_owned));
+            seen += shown.len();
+        }
+    }
+    if least <= most {
+        return Some(most as f64 - least as f64 + 1.0);
+    }
+    // Where hardly any comes twice, there are as many as rows.
+    if texts.len() * 4 < seen { Some(texts.len() as f64) } else { None }
 }

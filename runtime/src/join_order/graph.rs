@@ -7,13 +7,13 @@
 //!
 //! Keys that are equal by transitivity are equal, so columns form classes. Two parts of the tables can be
 //! joined when they share one, and the rows that this leaves are estimated as all pairs over the different
-//! keys of the class: as many as its smallest table has without filters.
+//! keys of the class: as many as its smallest table has without filters, or as the range of a column has.
 //!
 //! Conditions of more than keys are applied where all their columns are there if they cannot fail, and
 //! otherwise when all is joined, so that they fail on no more rows than before.
 
 use super::Plan;
-use super::estimate::{Estimate, estimate};
+use super::estimate::{Estimate, different, estimate};
 use crate::udf::entries::calls_udf;
 use arrow::datatypes::Schema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -216,8 +216,13 @@ impl Graph {
             });
             classes.push(merged);
         }
-        let keys =
-            |class: &[Col]| class.iter().map(|c| self.tables[c.table].of.base).fold(f64::MAX, f64::min);
+        let keys = |class: &[Col]| {
+            let of = |c: &Col| {
+                let table = &self.tables[c.table];
+                different(&table.plan, c.column).unwrap_or(f64::MAX).min(table.of.base)
+            };
+            class.iter().map(of).fold(f64::MAX, f64::min)
+        };
         self.classes = classes.into_iter().map(|c| (keys(&c).max(1.0), c)).map(|(k, c)| (c, k)).collect();
     }
 
