@@ -15,6 +15,7 @@
 //! `visited` which build rows were met, `bits` what is asked before slots are searched.
 
 mod bits;
+mod build_packed;
 pub mod kernels;
 mod packed;
 pub mod table;

@@ -13,22 +13,15 @@
 //! otherwise when all is joined, so that they fail on no more rows than before.
 
 use super::Plan;
+use super::conditions::{Condition, cannot_fail, join_filter, over, used};
 use super::estimate::{Estimate, different, estimate};
-use crate::udf::entries::calls_udf;
-use arrow::datatypes::Schema;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use super::tree::{as_semi, is_plain_inner, leads_to_join};
 use datafusion::common::{JoinSide, JoinType, NullEquality, Result, internal_err};
-use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
-};
-use datafusion::physical_expr_common::physical_expr::is_volatile;
-use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
-use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -43,9 +36,9 @@ const MOST_TABLES: usize = 32;
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Col {
-    table: usize,
-    column: usize,
+pub(super) struct Col {
+    pub table: usize,
+    pub column: usize,
 }
 
 type Set = u64;
@@ -53,14 +46,6 @@ type Set = u64;
 struct Table {
     plan: Plan,
     of: Estimate,
-}
-
-struct Condition {
-    /// Its `Column(i)` is `cols[i]`.
-    expr: Arc<dyn PhysicalExpr>,
-    cols: Vec<Col>,
-    /// It cannot fail, so it may see rows that it would not have seen.
-    early: bool,
 }
 
 /// Rows are kept whose keys a plan has.
@@ -493,40 +478,6 @@ impl Graph {
     }
 }
 
-/// The tree as it was, over these tables and these plans of semi joins, in the order in which it was taken apart.
-pub(super) fn put_back(
-    plan: &Plan,
-    tables: &mut dyn Iterator<Item = Plan>,
-    semis: &mut dyn Iterator<Item = Plan>,
-) -> Result<Plan> {
-    if plan.fetch().is_none() {
-        if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-            if is_plain_inner(join) {
-                let left = put_back(join.left(), tables, semis)?;
-                let right = put_back(join.right(), tables, semis)?;
-                return replace_children_if_necessary(Arc::clone(plan), vec![left, right]);
-            }
-            if let Some((main, ..)) = as_semi(join) {
-                let main_is_left = Arc::ptr_eq(main, join.left());
-                let main = put_back(main, tables, semis)?;
-                let Some(other) = semis.next() else { return internal_err!("a semi join was lost") };
-                let sides = if main_is_left { vec![main, other] } else { vec![other, main] };
-                return replace_children_if_necessary(Arc::clone(plan), sides);
-            }
-        }
-        if leads_to_join(plan)
-            && let [only] = plan.children().as_slice()
-        {
-            let child = put_back(only, tables, semis)?;
-            return replace_children_if_necessary(Arc::clone(plan), vec![child]);
-        }
-    }
-    match tables.next() {
-        Some(table) => Ok(table),
-        None => internal_err!("a table was lost among joins"),
-    }
-}
-
 /// Whether a class has a column of a part.
 fn within(class: &[Col], part: Set) -> bool {
     class.iter().any(|c| part >> c.table & 1 == 1)
@@ -536,65 +487,6 @@ fn projected(cols: Vec<Col>, projection: &Option<Vec<usize>>) -> Vec<Col> {
     match projection {
         Some(columns) => columns.iter().map(|i| cols[*i]).collect(),
         None => cols,
-    }
-}
-
-/// Projections and filters over an inner or semi join.
-fn leads_to_join(plan: &Plan) -> bool {
-    if plan.fetch().is_some() {
-        return false;
-    }
-    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        return is_plain_inner(join) || as_semi(join).is_some_and(|(main, ..)| leads_to_join(main));
-    }
-    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-        return projection.expr().iter().all(|e| e.expr.is::<Column>()) && leads_to_join(projection.input());
-    }
-    match plan.downcast_ref::<FilterExec>() {
-        Some(filter) => {
-            let movable = !is_volatile(filter.predicate()) && !calls_udf(filter.predicate());
-            movable && leads_to_join(filter.input())
-        }
-        None => false,
-    }
-}
-
-fn is_plain_inner(join: &HashJoinExec) -> bool {
-    *join.join_type() == JoinType::Inner
-        && join.null_equality() == NullEquality::NullEqualsNothing
-        && join.fetch().is_none()
-        && join.on().iter().all(|(l, r)| l.is::<Column>() && r.is::<Column>())
-        && join.filter().is_none_or(|f| !is_volatile(f.expression()) && !calls_udf(f.expression()))
-}
-
-/// Of a semi join by keys alone: the side that is kept, the other one, and the columns of both.
-type SemiParts<'a> = (&'a Plan, &'a Plan, Vec<(usize, usize)>);
-
-fn as_semi(join: &HashJoinExec) -> Option<SemiParts<'_>> {
-    if join.filter().is_some()
-        || join.null_equality() != NullEquality::NullEqualsNothing
-        || join.fetch().is_some()
-    {
-        return None;
-    }
-    let keys = |flip: bool| -> Option<Vec<(usize, usize)>> {
-        let pair = |l: &Arc<dyn PhysicalExpr>, r: &Arc<dyn PhysicalExpr>| {
-            let (l, r) = (l.downcast_ref::<Column>()?.index(), r.downcast_ref::<Column>()?.index());
-            Some(if flip { (r, l) } else { (l, r) })
-        };
-        join.on().iter().map(|(l, r)| pair(l, r)).collect()
-    };
-    match join.join_type() {
-        JoinType::LeftSemi => Some((join.left(), join.right(), keys(false)?)),
-        JoinType::RightSemi => Some((join.right(), join.left(), keys(true)?)),
-        JoinType::Inner
-        | JoinType::Left
-        | JoinType::Right
-        | JoinType::Full
-        | JoinType::LeftAnti
-        | JoinType::RightAnti
-        | JoinType::LeftMark
-        | JoinType::RightMark => None,
     }
 }
 
@@ -624,93 +516,4 @@ fn place(plan: &Plan, cols: &[Col], col: Col) -> Result<(usize, String)> {
         Some(index) => Ok((index, plan.schema().field(index).name().clone())),
         None => internal_err!("a column was lost among reordered joins"),
     }
-}
-
-/// The columns that a condition reads.
-fn used(condition: &Condition) -> impl Iterator<Item = Col> + '_ {
-    let columns = datafusion::physical_expr::utils::collect_columns(&condition.expr);
-    let cols: Vec<Col> = columns.iter().map(|c| condition.cols[c.index()]).collect();
-    cols.into_iter()
-}
-
-/// Conditions as the filter of a join. Not as an operator above it: DataFusion moves such a filter down, also
-/// one that may fail.
-fn join_filter(
-    conditions: &[&Condition],
-    (build, build_cols): (&Plan, &[Col]),
-    (probe, probe_cols): (&Plan, &[Col]),
-) -> Result<Option<JoinFilter>> {
-    let (mut indices, mut fields, mut cols) = (vec![], vec![], Vec::<Col>::new());
-    for col in conditions.iter().flat_map(|c| used(c)) {
-        if cols.contains(&col) {
-            continue;
-        }
-        let of = |plan: &Plan, all: &[Col], side: JoinSide| {
-            let index = all.iter().position(|c| *c == col)?;
-            Some((ColumnIndex { index, side }, Arc::clone(&plan.schema().fields()[index])))
-        };
-        let found = of(build, build_cols, JoinSide::Left).or_else(|| of(probe, probe_cols, JoinSide::Right));
-        let Some((index, field)) = found else {
-            return internal_err!("a condition lost a column among reordered joins");
-        };
-        indices.push(index);
-        fields.push(field);
-        cols.push(col);
-    }
-    let mut all: Option<Arc<dyn PhysicalExpr>> = None;
-    for condition in conditions {
-        let expr = over(condition, &cols)?;
-        all = Some(match all {
-            None => expr,
-            Some(before) => Arc::new(BinaryExpr::new(before, Operator::And, expr)),
-        });
-    }
-    Ok(all.map(|expr| JoinFilter::new(expr, indices, Arc::new(Schema::new(fields)))))
-}
-
-/// A condition over these columns.
-fn over(condition: &Condition, cols: &[Col]) -> Result<Arc<dyn PhysicalExpr>> {
-    Arc::clone(&condition.expr)
-        .transform_down(|e| {
-            let Some(column) = e.downcast_ref::<Column>() else { return Ok(Transformed::no(e)) };
-            let col = condition.cols[column.index()];
-            match cols.iter().position(|c| *c == col) {
-                Some(index) => {
-                    let moved: Arc<dyn PhysicalExpr> = Arc::new(Column::new(column.name(), index));
-                    Ok(Transformed::yes(moved))
-                }
-                None => internal_err!("a condition lost a column among reordered joins"),
-            }
-        })
-        .data()
-}
-
-/// Comparisons of columns and constants, and what combines them.
-fn cannot_fail(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    let mut safe = true;
-    // The visitor itself never errs.
-    let _ = expr.apply(|e| {
-        let known = e.is::<Column>()
-            || e.is::<Literal>()
-            || e.is::<NotExpr>()
-            || e.is::<IsNullExpr>()
-            || e.is::<IsNotNullExpr>()
-            || e.is::<InListExpr>()
-            || e.downcast_ref::<BinaryExpr>().is_some_and(|b| {
-                matches!(
-                    b.op(),
-                    Operator::Eq
-                        | Operator::NotEq
-                        | Operator::Lt
-                        | Operator::LtEq
-                        | Operator::Gt
-                        | Operator::GtEq
-                        | Operator::And
-                        | Operator::Or
-                )
-            });
-        safe &= known;
-        Ok(if safe { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    });
-    safe
 }

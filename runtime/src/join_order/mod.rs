@@ -3,7 +3,7 @@
 //! DataFusion joins in the order in which a query writes its tables. A stage that probes is cheap per row, and
 //! a table that is built is not, so what matters is how many rows reach each join: those that drop rows come
 //! first, and what they leave of a large table is probed, not built. The rule takes trees of inner joins
-//! apart ([`graph`]), estimates ([`estimate`]), joins greedily what leaves the fewest rows, and keeps
+//! ([`tree`]) apart ([`graph`]), estimates ([`estimate`]), joins greedily what leaves the fewest rows, and keeps
 //! DataFusion's order unless that is clearly better. Semi joins that keep few rows of one table go down to it.
 //! Of other joins it exchanges the sides where the smaller one is not built, and groups that such a join
 //! could not use are left out ([`sideways`]).
@@ -11,9 +11,11 @@
 //! It runs after DataFusion has chosen join operators and before it makes exchanges, so that those are made
 //! for the new plan. A plan's columns stay what they were, order and names included.
 
+mod conditions;
 mod estimate;
 mod graph;
 mod sideways;
+mod tree;
 
 use crate::config::{FuselineOptions, FusionMode};
 use datafusion::common::config::ConfigOptions;
@@ -23,9 +25,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use estimate::estimate;
-use graph::{Graph, put_back};
+use graph::Graph;
 use sideways::with_fewer_groups;
 use std::sync::Arc;
+use tree::put_back;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
