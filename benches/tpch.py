@@ -61,9 +61,7 @@ class Fuseline:
 
     def over_parquet(self):
         for name, file in self.files.items():
-            self.connection.sql(
-                f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{file}'"
-            )
+            self.connection.sql(f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{file}'")
         return self
 
     def run(self, sql):
@@ -200,7 +198,9 @@ def compare(form, engines, texts, repeats):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=pathlib.Path, required=True, help="the folder of the Parquet files")
+    parser.add_argument(
+        "--data", type=pathlib.Path, required=True, help="the folder of the Parquet files"
+    )
     parser.add_argument("--scale", type=float, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
