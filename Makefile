@@ -1,6 +1,7 @@
 # make demo         builds fuseline and runs it on real data (336,776 flights); nothing to set up
 # make test         everything: formatting, lints, Rust tests, the wheel on the oldest and newest Python
 # make bench-peers  the comparison with DuckDB, Polars and DataFusion
+# make bench-tpch   TPC-H at scale 1, in memory and over Parquet, against DuckDB and DataFusion
 # make bench-python what Python functions cost, against bare NumPy, plain loops and DuckDB
 # make wheel        the Python wheel, into $(BUILD)/wheels
 #
@@ -23,10 +24,10 @@ RUFF := ruff>=0.17,<0.18
 OLDEST := numpy==1.24.* pandas==2.0.* pyarrow==15.*
 NEWEST := numpy pandas polars
 # Later versions of a peer may change what is measured.
-PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle
+PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle tpchgen-cli
 PYTHON_FOLDERS := python benches demo runtime
 
-.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-python
+.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-tpch bench-python
 
 # The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
 demo: $(BUILD)/demo/flights.csv wheel
@@ -93,9 +94,10 @@ $(BUILD)/maturin/bin/maturin:
 	$(BUILD)/maturin/bin/pip install -q --disable-pip-version-check '$(MATURIN)'
 
 bench-peers: BENCH := peers.py
+bench-tpch: BENCH := tpch.py --data $(BUILD)/tpch-1
 bench-python: BENCH := python_boundary.py
 
-bench-peers bench-python: wheel
+bench-peers bench-tpch bench-python: wheel
 	python=$$(tools/pythons | tail -n 1); \
 	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
 	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)

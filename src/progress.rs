@@ -67,7 +67,7 @@ impl Snapshot {
         }
         let generated = fuseline_runtime::as_fused(plan).and_then(|fused| match fused.stage().source {
             Source::Range { rows, .. } => Some(rows),
-            Source::Child(_) => None,
+            Source::Child(_) | Source::Kept { .. } => None,
         });
         let known = generated.or_else(|| known_rows(plan));
         self.total = match (self.total, known) {

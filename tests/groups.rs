@@ -1,7 +1,8 @@
-//! ClickBench's queries on real rows, and H2O's group-by questions on generated ones, with fusion forced:
-//! the answers of stock DataFusion, and how many of the plans' aggregates run in stages.
+//! ClickBench's queries on real rows, and H2O's questions on generated ones, with fusion forced: the answers of
+//! stock DataFusion, and how much of the plans runs in stages.
 //!
-//! Queries are compared without their LIMIT: among equal counts it may keep any.
+//! Queries are compared without their LIMIT: among equal counts it may keep any. With `FUSELINE_NIGHTLY` H2O's
+//! tables are larger.
 
 use std::sync::Arc;
 
@@ -9,39 +10,20 @@ use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use fuseline::Session;
 
 use crate::answers::{Answer, Verdict, compare};
+use crate::share::Share;
 use crate::suites;
 
-/// Aggregates of a plan: in stages, and left to DataFusion.
-#[derive(Default)]
-struct Aggregates {
-    fused: usize,
-    left: usize,
-}
-
-impl Aggregates {
-    fn count(&mut self, plan: &Arc<dyn ExecutionPlan>) {
-        let line = datafusion::physical_plan::displayable(plan.as_ref()).one_line().to_string();
-        if plan.name() == "FusedExec" {
-            self.fused += line.matches(") AggregateExec").count();
-        } else {
-            self.left += usize::from(line.starts_with("AggregateExec"));
-        }
-        plan.children().into_iter().for_each(|c| self.count(c));
-    }
-}
-
-/// Runs all queries on both sides; gives the aggregates of the fused plans, and what differs.
+/// Runs all queries on both sides; gives how much of the fused plans is in stages, and what differs.
 async fn side_by_side(
     stock: &SessionContext,
     ours: &Session,
     queries: &[(String, String)],
-) -> (Aggregates, Vec<String>) {
-    let (mut aggregates, mut wrong) = (Aggregates::default(), vec![]);
+) -> (Share, Vec<String>) {
+    let (mut share, mut wrong) = (Share::default(), vec![]);
     for (name, sql) in queries {
         let sql = sql.trim().trim_end_matches(';');
         let sql = sql.split(" LIMIT ").next().unwrap_or(sql);
@@ -59,7 +41,9 @@ async fn side_by_side(
         match suites::run(ours, sql).await {
             Err(e) => wrong.push(format!("{name}: {e}\n    {sql}")),
             Ok(outcome) => {
-                outcome.plan.iter().for_each(|p| aggregates.count(p));
+                let here = Share::of(outcome.plan.as_ref());
+                println!("{name:12} {here}");
+                share.add(here);
                 let actual = Answer::of(&outcome.batches).expect("it prints");
                 if let Verdict::Different(what) = compare(expected, actual, true) {
                     wrong.push(format!("{name}: {what}\n    {sql}"));
@@ -67,14 +51,11 @@ async fn side_by_side(
             }
         }
     }
-    (aggregates, wrong)
+    (share, wrong)
 }
 
-fn report(suite: &str, queries: usize, aggregates: &Aggregates, wrong: &[String]) {
-    println!(
-        "{suite}: {queries} queries, {} aggregates in stages, {} left to DataFusion",
-        aggregates.fused, aggregates.left
-    );
+fn report(suite: &str, queries: usize, share: &Share, wrong: &[String]) {
+    println!("{suite}, {queries} queries: {share}");
     assert!(wrong.is_empty(), "{} of {queries} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -100,9 +81,10 @@ async fn clickbench_with_fusion_forced() {
             (format!("q{i}"), sql)
         })
         .collect();
-    let (aggregates, wrong) = side_by_side(&stock, &ours, &queries).await;
-    report("clickbench", queries.len(), &aggregates, &wrong);
-    assert!(aggregates.fused >= 60, "only {} aggregates ran in stages", aggregates.fused);
+    let (share, wrong) = side_by_side(&stock, &ours, &queries).await;
+    report("clickbench", queries.len(), &share, &wrong);
+    let (fused, _) = share.kind("aggregates");
+    assert!(fused >= 60, "only {fused} aggregates ran in stages");
 }
 
 /// The table of H2O's group-by questions: three columns of strings and three of integers to group by.
@@ -146,25 +128,102 @@ fn h2o(rows: usize) -> RecordBatch {
         .expect("a batch")
 }
 
+fn questions(dir: &std::path::Path, kind: &str) -> Vec<(String, String)> {
+    let path = dir.join(format!("datafusion/{kind}.sql"));
+    let text = std::fs::read_to_string(path).expect("the questions");
+    text.split(';')
+        .map(|q| q.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join(" "))
+        .filter(|q| !q.trim().is_empty())
+        .enumerate()
+        .map(|(i, sql)| (format!("question {}", i + 1), sql))
+        .collect()
+}
+
+/// The tables of H2O's join questions: `x` has `rows` rows, and meets tables of three sizes, each of unique keys
+/// of which one in ten is in no row of `x`, as one in ten of its own is in none of theirs.
+fn h2o_joins(rows: usize) -> Vec<(&'static str, RecordBatch)> {
+    let sizes = [("small", (rows / 10_000).max(10)), ("medium", rows / 100), ("large", rows)];
+    let mut state = 3_141_592_653u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let text = |keys: &[i64]| -> ArrayRef {
+        Arc::new(keys.iter().map(|k| Some(format!("id{k}"))).collect::<StringArray>())
+    };
+    let batch = |columns: Vec<(String, ArrayRef)>| {
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))
+            .expect("a batch")
+    };
+    let mut keys_of_x = vec![];
+    let mut tables = vec![];
+    for (at, (name, size)) in sizes.into_iter().enumerate() {
+        // Of 11 tenths as many keys x has the first ten, the table the last.
+        let tenth = size / 10;
+        keys_of_x.push((0..rows).map(|_| random(size) as i64 + 1).collect::<Vec<_>>());
+        let mut keys: Vec<i64> = (tenth..size + tenth).map(|k| k as i64 + 1).collect();
+        for i in (1..keys.len()).rev() {
+            keys.swap(i, random(i + 1));
+        }
+        let mut columns: Vec<(String, ArrayRef)> = vec![];
+        let ids: Vec<Vec<i64>> = sizes[..at]
+            .iter()
+            .map(|(_, other)| keys.iter().map(|key| key % (*other as i64) + 1).collect())
+            .chain([keys.clone()])
+            .collect();
+        for (k, ids) in ids.iter().enumerate() {
+            columns.push((format!("id{}", k + 1), Arc::new(Int64Array::from(ids.clone()))));
+        }
+        for (k, ids) in ids.iter().enumerate() {
+            columns.push((format!("id{}", k + 4), text(ids)));
+        }
+        let v2 = (0..size).map(|_| random(100_000_000) as f64 / 1e6);
+        columns.push(("v2".into(), Arc::new(Float64Array::from_iter_values(v2))));
+        tables.push((name, batch(columns)));
+    }
+    let mut columns: Vec<(String, ArrayRef)> = vec![];
+    for (k, keys) in keys_of_x.iter().enumerate() {
+        columns.push((format!("id{}", k + 1), Arc::new(Int64Array::from(keys.clone()))));
+    }
+    for (k, keys) in keys_of_x.iter().enumerate() {
+        columns.push((format!("id{}", k + 4), text(keys)));
+    }
+    let v1 = (0..rows).map(|_| random(100_000_000) as f64 / 1e6);
+    columns.push(("v1".into(), Arc::new(Float64Array::from_iter_values(v1))));
+    tables.push(("x", batch(columns)));
+    tables
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h2o_joins_with_fusion_forced() {
+    let Some(dir) = suites::folder("h2o") else {
+        return;
+    };
+    let queries = questions(&dir, "join");
+    let (stock, ours) = (stock(), suites::session("force", 2, 8192));
+    for (name, batch) in h2o_joins(if suites::nightly() { 300_000 } else { 30_000 }) {
+        let memory = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).expect("a table");
+        stock.register_table(name, Arc::new(memory)).expect("it registers");
+        ours.register_batches(name, batch.schema(), vec![batch]).expect("it registers");
+    }
+    let (share, wrong) = side_by_side(&stock, &ours, &queries).await;
+    report("h2o join", queries.len(), &share, &wrong);
+    assert_eq!(share.kind("joins"), (5, 0), "every join is in a stage");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h2o_group_by_with_fusion_forced() {
     let Some(dir) = suites::folder("h2o") else {
         return;
     };
-    let text = std::fs::read_to_string(dir.join("datafusion/groupby.sql")).expect("the questions");
-    let queries: Vec<(String, String)> = text
-        .split(';')
-        .map(|q| q.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join(" "))
-        .filter(|q| !q.trim().is_empty())
-        .enumerate()
-        .map(|(i, sql)| (format!("question {}", i + 1), sql))
-        .collect();
-    let batch = h2o(100_000);
+    let queries = questions(&dir, "groupby");
+    let batch = h2o(if suites::nightly() { 1_000_000 } else { 100_000 });
     let (stock, ours) = (stock(), suites::session("force", 2, 8192));
     let memory = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).expect("a table");
     stock.register_table("x", Arc::new(memory)).expect("it registers");
     ours.register_batches("x", batch.schema(), vec![batch]).expect("it registers");
-    let (aggregates, wrong) = side_by_side(&stock, &ours, &queries).await;
-    report("h2o", queries.len(), &aggregates, &wrong);
-    assert!(aggregates.fused >= 12, "only {} aggregates ran in stages", aggregates.fused);
+    let (share, wrong) = side_by_side(&stock, &ours, &queries).await;
+    report("h2o group by", queries.len(), &share, &wrong);
+    let (fused, _) = share.kind("aggregates");
+    assert!(fused >= 12, "only {fused} aggregates ran in stages");
 }

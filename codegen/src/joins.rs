@@ -10,7 +10,7 @@ use crate::groups::{KeyPlace, KeyWord, place};
 use crate::ir::{Input, TableFacts, Ty};
 use crate::run::EvalError;
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::buffer::Buffer;
+use arrow::buffer::{BooleanBuffer, Buffer};
 use fuseline_kernels::abi::{BuildRef, JoinRef};
 use fuseline_kernels::group::TableShape;
 use fuseline_kernels::join::{JoinTable, KeyPack, PackKind, PackSpec};
@@ -157,6 +157,12 @@ impl JoinSide {
     /// Prepares for loops that note which rows matched.
     pub fn track_visits(&mut self) {
         self.table.track_visits();
+    }
+
+    /// Which build rows were met, by loops that noted rows, or with `by_entry` entries.
+    pub fn visited(&self, by_entry: bool) -> BooleanBuffer {
+        let words = Buffer::from_vec(self.table.visited_rows(by_entry));
+        BooleanBuffer::new(words, 0, self.table.build_rows())
     }
 
     pub fn facts(&self) -> TableFacts {

@@ -8,7 +8,8 @@
 
 use crate::support::batches::{self, Range};
 use crate::support::compare::difference;
-use crate::support::engines::{Verdict, interpret, judge};
+use crate::support::engines::{Verdict, interpret_joined, judge_case};
+use crate::support::joined::RandomJoin;
 use crate::support::loops::random_loop;
 use crate::support::random::Random;
 use crate::support::shrink::{Case, shrink};
@@ -31,9 +32,23 @@ fn seeds(usual: usize, nightly: usize) -> std::ops::Range<usize> {
 }
 
 fn random_case(seed: usize) -> Case {
-    let r = &mut Random::new(seed as u64);
+    case_of(&mut Random::new(seed as u64), 0)
+}
+
+/// As [`random_case`], with one to three joins.
+fn random_joined_case(seed: usize) -> Case {
+    let r = &mut Random::new(seed as u64 ^ 0x10_1035);
+    let joins = r.pick(&[1, 1, 2, 3]);
+    case_of(r, joins)
+}
+
+fn case_of(r: &mut Random, joins: usize) -> Case {
     let can_fail = r.percent(40);
-    let source = random_loop(r, can_fail);
+    let (mut source, joins) = random_loop(r, can_fail, joins);
+    if !joins.is_empty() && r.percent(60) {
+        // As it is once the tables are there.
+        source = source.for_tables(&joins.iter().map(RandomJoin::facts).collect::<Vec<_>>());
+    }
     let rows = batches::row_count(r);
     let range = if r.percent(if can_fail { 40 } else { 60 }) { Range::Wild } else { Range::Tame };
     let inputs: Vec<ArrayRef> =
@@ -48,7 +63,7 @@ fn random_case(seed: usize) -> Case {
         1 => source.simplified(),
         _ => source,
     };
-    Case { source, inputs, rows, row_base }
+    Case { source, inputs, rows, row_base, joins }
 }
 
 fn nulls_of(source: &Loop, inputs: &[ArrayRef]) -> Vec<bool> {
@@ -56,7 +71,11 @@ fn nulls_of(source: &Loop, inputs: &[ArrayRef]) -> Vec<bool> {
 }
 
 /// Runs `check` on every seed with all cores; panics with the first failing case, shrunk.
-fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), String> + Sync) {
+fn for_all(
+    seeds: std::ops::Range<usize>,
+    make: impl Fn(usize) -> Case + Sync,
+    check: impl Fn(&Case) -> Result<(), String> + Sync,
+) {
     let next = AtomicUsize::new(seeds.start);
     let wanted = std::env::var("FUSELINE_FAILURES").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let failures: Mutex<Vec<String>> = Mutex::default();
@@ -74,7 +93,7 @@ fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), St
             if std::env::var_os("FUSELINE_TRACE").is_some() {
                 eprintln!("seed {seed}");
             }
-            let case = random_case(seed);
+            let case = make(seed);
             if let Err(message) = guarded(&case) {
                 let small = shrink(case, |c| guarded(c).is_err());
                 let small_message = guarded(&small).err().unwrap_or_default();
@@ -98,12 +117,26 @@ fn for_all(seeds: std::ops::Range<usize>, check: impl Fn(&Case) -> Result<(), St
 
 #[test]
 fn compiled_code_is_the_interpreter() {
-    let (same, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let unsupported: Mutex<BTreeMap<String, usize>> = Mutex::default();
-    let seeds = seeds(20_000, 1_000_000);
+    compare_all(seeds(20_000, 1_000_000), random_case);
+}
+
+#[test]
+fn compiled_joins_are_the_interpreters() {
+    let seeds = seeds(10_000, 300_000);
     let total = seeds.len();
-    for_all(seeds, |case| match judge(&case.source, &case.inputs, case.rows, case.row_base) {
-        Verdict::Same { failed: error } => {
+    let met = compare_all(seeds, random_joined_case);
+    println!("{met} loops noted rows that were met");
+    assert!(total == 1 || met * 100 >= total * 10, "{met} of {total} loops met anything: this tests little");
+}
+
+/// Gives how many loops noted a row of a build side.
+fn compare_all(seeds: std::ops::Range<usize>, make: impl Fn(usize) -> Case + Sync) -> usize {
+    let (same, failed, noted) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let unsupported: Mutex<BTreeMap<String, usize>> = Mutex::default();
+    let total = seeds.len();
+    for_all(seeds, make, |case| match judge_case(case) {
+        Verdict::Same { failed: error, met } => {
+            noted.fetch_add(usize::from(met), Ordering::Relaxed);
             same.fetch_add(1, Ordering::Relaxed);
             failed.fetch_add(usize::from(error), Ordering::Relaxed);
             Ok(())
@@ -126,11 +159,17 @@ fn compiled_code_is_the_interpreter() {
         );
         assert!(failed * 100 >= total * 2, "only {failed} of {total} loops failed: errors are hardly tested");
     }
+    noted.into_inner()
+}
+
+/// With joins now and then.
+fn any_case(seed: usize) -> Case {
+    if seed % 3 == 2 { random_joined_case(seed) } else { random_case(seed) }
 }
 
 #[test]
 fn text_form_and_verifier_accept_every_loop() {
-    for_all(seeds(5_000, 100_000), |case| {
+    for_all(seeds(5_000, 100_000), any_case, |case| {
         verify(&case.source).map_err(|e| e.to_string())?;
         let text = case.source.to_string();
         let parsed: Loop = text.parse().map_err(|e| format!("{e}\n{text}"))?;
@@ -149,12 +188,12 @@ fn sums_floats(source: &Loop) -> bool {
 
 #[test]
 fn preparing_a_loop_changes_no_result() {
-    for_all(seeds(5_000, 100_000), |case| {
+    for_all(seeds(5_000, 100_000), any_case, |case| {
         let source = &case.source;
-        let right = interpret(source, &case.inputs, case.rows, case.row_base);
+        let (right, met) = interpret_joined(case, source);
         let prepared = source.prepared(&nulls_of(source, &case.inputs));
         verify(&prepared).map_err(|e| format!("{e}\n{prepared}"))?;
-        let mut found = interpret(&prepared, &case.inputs, case.rows, case.row_base);
+        let (mut found, found_met) = interpret_joined(case, &prepared);
         // The last filters may have become masks.
         let filters = |l: &Loop| l.steps.iter().filter(|s| matches!(s, Step::Filter(_))).count();
         if filters(&prepared) < filters(source) {
@@ -172,6 +211,9 @@ fn preparing_a_loop_changes_no_result() {
             && !prepared.needs_selection()
         {
             found.selection = right.selection.clone().filter(|s| s.len() == case.rows);
+        }
+        if right.is_ok() && met != found_met {
+            return Err(format!("rows {found_met:?} were met, not {met:?}; prepared as\n{prepared}"));
         }
         // Simplifying may drop what a lazy evaluation would not have evaluated, and its errors.
         if let Err(error) = &right {

@@ -12,11 +12,13 @@
 //! * only the last segment of a stage may have an `Aggregate` or `Group` sink, and it has one iff the
 //!   stage's sink is of that kind;
 //! * `Op::RowIndex` appears only in the first segment, and only over a `Source::Range`;
+//! * of a stage with `later` ones, these have the same sink, and states of the same form; a silent one emits
+//!   no column that anybody but its joins wants;
 //! * the limit applies to each output partition separately, and never to an aggregate, by group or not.
 
 use crate::finals::FinalColumn;
 use crate::group_columns::GroupColumn;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use fuseline_codegen::ir::Loop;
 use std::sync::Arc;
@@ -33,21 +35,41 @@ pub enum Source {
         /// The operator it replaces, for EXPLAIN.
         text: String,
     },
+    /// The build side of a join, once all rows that meet it are through: the columns of its [`Kept`].
+    Kept { join: usize, schema: SchemaRef },
 }
 
-/// A function that generated code does not know, run once per batch on arrow arrays.
+/// What a [`Call`] does, over the segment's output columns before its own (so, over the loop's columns and
+/// the results of earlier calls).
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// May be constant, and may be volatile: evaluate it once.
+    Expr(Arc<dyn PhysicalExpr>),
+    /// Whether a row has a partner that meets a join's condition: a loop over these columns, whose surviving
+    /// rows are the pairs that do. It carries its first column along and emits nothing else.
+    Matches { loop_: Arc<Loop>, columns: Vec<usize> },
+}
+
+/// What is run once per batch on arrow arrays: a function that generated code does not know, mostly.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// What EXPLAIN and metrics call it: the expression as the query has it.
     pub name: String,
-    /// Over the segment's output columns before this call's own (so, over the loop's columns and
-    /// the results of earlier calls). May be constant, and may be volatile: evaluate it once.
-    pub expr: Arc<dyn PhysicalExpr>,
+    pub work: Work,
     /// A Bool column of the segment's output: the expression is evaluated only on the rows where it
     /// is true and valid; elsewhere the result is null. `None`: on all rows.
     pub under: Option<usize>,
     /// The result column's field; nullable whenever `under` is there.
     pub field: FieldRef,
+}
+
+impl Call {
+    pub fn expr(&self) -> Option<&Arc<dyn PhysicalExpr>> {
+        match &self.work {
+            Work::Expr(expr) => Some(expr),
+            Work::Matches { .. } => None,
+        }
+    }
 }
 
 /// One loop and the calls on its output.
@@ -59,6 +81,16 @@ pub struct Segment {
     pub calls: Vec<Call>,
     /// The loop's columns followed by the calls' results. For an aggregate or group sink: no columns.
     pub output: SchemaRef,
+}
+
+impl Segment {
+    fn loops_mut(&mut self) -> impl Iterator<Item = &mut Arc<Loop>> {
+        let of_calls = self.calls.iter_mut().filter_map(|c| match &mut c.work {
+            Work::Expr(_) => None,
+            Work::Matches { loop_, .. } => Some(loop_),
+        });
+        std::iter::once(&mut self.loop_).chain(of_calls)
+    }
 }
 
 /// A join whose table the loops probe; they know it by its position in [`Stage::joins`].
@@ -77,6 +109,30 @@ pub struct JoinPlan {
     pub probe_keys: Vec<Arc<dyn PhysicalExpr>>,
     /// The operator, for messages.
     pub text: String,
+    /// Of a join of which rows of the build side leave when all others are through.
+    pub kept: Option<Kept>,
+}
+
+/// How a join remembers what becomes of the rows of its build side.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The columns of the batch that a later stage reads.
+    pub columns: Vec<KeptColumn>,
+    /// Loops note entries, not rows.
+    pub by_entry: bool,
+    /// NOT IN: the silent stage emits for each row whether its key is NULL. With such a row no row of the
+    /// build side leaves, and with any row none whose own key is NULL.
+    pub null_aware: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptColumn {
+    /// Of the build side's plan, in its own type.
+    Build(usize),
+    /// Whether the row met another one.
+    Visited,
+    /// In place of a column of the probe side.
+    Null(DataType),
 }
 
 /// What becomes of the rows.
@@ -135,9 +191,29 @@ pub struct Stage {
     /// What became a batch call, and why; for EXPLAIN.
     pub notes: Vec<crate::support::Reason>,
     pub joins: Vec<JoinPlan>,
+    /// Its rows meet this join at last, and go no further.
+    pub silent: Option<usize>,
+    /// What is run afterwards, one by one, over rows that were kept of build sides.
+    pub later: Vec<Stage>,
 }
 
 impl Stage {
+    /// The stage and those that are run after it.
+    pub fn passes(&self) -> impl Iterator<Item = &Stage> {
+        std::iter::once(self).chain(&self.later)
+    }
+
+    /// One whose last loop ends in the sink.
+    pub fn ending(&self) -> &Stage {
+        self.later.last().unwrap_or(self)
+    }
+
+    /// All loops of the stage and of those that are run after it, with those of its calls.
+    pub fn loops_mut(&mut self) -> impl Iterator<Item = &mut Arc<Loop>> {
+        let own = self.segments.iter_mut().flat_map(Segment::loops_mut);
+        own.chain(self.later.iter_mut().flat_map(|s| &mut s.segments).flat_map(Segment::loops_mut))
+    }
+
     pub fn schema(&self) -> &SchemaRef {
         match &self.sink {
             StageSink::Emit(schema)

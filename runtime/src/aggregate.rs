@@ -7,6 +7,7 @@
 
 use crate::bounds::Bounds;
 use crate::errors::from_panic;
+use crate::kept::KeptRows;
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
 use crate::own_thread::{Place, spawn};
@@ -38,9 +39,12 @@ pub enum AggregateInput {
 }
 
 /// Everything a worker needs.
+#[derive(Clone)]
 pub struct AggregateJob {
     pub id: usize,
     pub program: Arc<Program>,
+    /// Which of its later programs is being run; `None`: itself.
+    pub pass: Option<Arc<Program>>,
     /// Shared by all workers; the times add up over them.
     pub metrics: StageMetrics,
     pub context: Arc<TaskContext>,
@@ -50,12 +54,18 @@ pub struct AggregateJob {
     pub workers: usize,
 }
 
+impl AggregateJob {
+    fn running(&self) -> &Arc<Program> {
+        self.pass.as_ref().unwrap_or(&self.program)
+    }
+}
+
 /// The one row of an aggregating stage.
 ///
 /// # Errors
 /// The first error a worker meets; the other workers are then stopped.
 pub async fn run_aggregate(job: Arc<AggregateJob>, input: AggregateInput) -> Result<RecordBatch> {
-    let states = match input {
+    let mut states = match input {
         AggregateInput::Range { rows } => {
             let count = usize::try_from(rows.div_ceil(RANGE_MORSEL))
                 .map_err(|_| DataFusionError::Execution(format!("a range of {rows} rows is too long")))?;
@@ -76,6 +86,15 @@ pub async fn run_aggregate(job: Arc<AggregateJob>, input: AggregateInput) -> Res
         }
         AggregateInput::Children(streams) => run_streams(&job, streams).await?,
     };
+    for later in job.program.later() {
+        let job = Arc::new(AggregateJob { pass: Some(Arc::clone(later)), ..AggregateJob::clone(&job) });
+        let rows = KeptRows::of(later)?;
+        let most = later.options().morsel_rows.max(1);
+        let count = rows.rows().div_ceil(most);
+        let read = move |i: usize| rows.read(i * most..rows.rows().min((i + 1) * most));
+        let more = run_indexed(&job, count, Arc::new(read)).await?;
+        merge(&mut states, &more, aggs(&job.program)?);
+    }
     if let Some(bounds) = &job.bounds {
         bounds.complete();
     }
@@ -96,7 +115,7 @@ async fn run_indexed(job: &Arc<AggregateJob>, count: usize, read: Arc<Read>) -> 
         let (job, read, merged) = (Arc::clone(job), Arc::clone(&read), Arc::clone(&merged));
         let (next, stop) = (Arc::clone(&next), Arc::clone(&stop.0));
         let work = async move {
-            let memory = StageMemory::new(job.id, partition, &job.program, &job.context);
+            let memory = StageMemory::new(job.id, partition, job.running(), &job.context);
             let mut turn = Turn::begin();
             loop {
                 let i = next.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +147,7 @@ async fn run_streams(
         let (job, merged, stop) = (Arc::clone(job), Arc::clone(&merged), Arc::clone(&stop.0));
         let work = async move {
             let aggs = aggs(&job.program)?;
-            let memory = StageMemory::new(job.id, partition, &job.program, &job.context);
+            let memory = StageMemory::new(job.id, partition, job.running(), &job.context);
             let mut own = empty(aggs);
             let most = job.program.options().morsel_rows;
             let mut turn = Turn::begin();
@@ -186,7 +205,7 @@ fn run_morsel(job: &AggregateJob, memory: &StageMemory, rows: MorselRows) -> Res
     // Cutting a morsel in two would change which rows a float sum adds up together, and with it the
     // last bit; so here the pool's refusal of less than the whole is an error.
     memory.reserve_whole(count)?;
-    let run = AssertUnwindSafe(|| job.program.run(rows.batch, rows.row_base, &job.metrics));
+    let run = AssertUnwindSafe(|| job.running().run(rows.batch, rows.row_base, &job.metrics));
     match catch_unwind(run) {
         Ok(Ok(MorselOutput::Aggregate(states))) => {
             if let (Some(bounds), StageSink::Aggregate { finals, .. }) =
@@ -196,6 +215,7 @@ fn run_morsel(job: &AggregateJob, memory: &StageMemory, rows: MorselRows) -> Res
             }
             Ok(states)
         }
+        Ok(Ok(MorselOutput::Silent)) => Ok(empty(aggs(&job.program)?)),
         Ok(Ok(MorselOutput::Batch(_) | MorselOutput::Grouped)) => {
             internal_err!("an aggregating stage emitted rows")
         }
@@ -227,7 +247,7 @@ impl Drop for StopOnDrop {
 
 /// The aggregates of the last loop.
 pub fn aggs(program: &Program) -> Result<&[Agg]> {
-    match program.stage().segments.last().map(|s| &s.loop_.sink) {
+    match program.stage().ending().segments.last().map(|s| &s.loop_.sink) {
         Some(Sink::Aggregate(aggs)) => Ok(aggs),
         Some(Sink::Emit(_) | Sink::Group { .. }) | None => {
             internal_err!("the last loop of an aggregating stage emits rows")

@@ -57,6 +57,8 @@ pub struct FuselineOptions {
     pub morsel_rows: usize,
     /// With `fusion = 'on'`, inputs whose exact row count is known to lie below this stay unfused.
     pub min_rows: usize,
+    /// Whether joins may be made in another order than the query's, where it is estimated to be better.
+    pub reorder_joins: bool,
 }
 
 impl Default for FuselineOptions {
@@ -69,6 +71,7 @@ impl Default for FuselineOptions {
             verify: false,
             morsel_rows: 65_536,
             min_rows: 1_000,
+            reorder_joins: true,
         }
     }
 }
@@ -100,6 +103,7 @@ impl FuselineOptions {
                 self.morsel_rows = number(key, value, MIN_MORSEL_ROWS, MAX_MORSEL_ROWS)?;
             }
             "min_rows" => self.min_rows = number(key, value, 0, usize::MAX)?,
+            "reorder_joins" => self.reorder_joins = boolean(key, value)?,
             _ => {
                 let known: Vec<String> = self.entries().into_iter().map(|e| e.key).collect();
                 return Err(DataFusionError::Configuration(format!(
@@ -162,6 +166,11 @@ impl ExtensionOptions for FuselineOptions {
                 "min_rows",
                 self.min_rows.to_string(),
                 "With fusion = on, inputs known to have fewer rows stay unfused",
+            ),
+            entry(
+                "reorder_joins",
+                self.reorder_joins.to_string(),
+                "Join in another order than the query's where that is estimated to be better",
             ),
         ]
     }

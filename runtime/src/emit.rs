@@ -5,6 +5,7 @@
 //! leaves is gathered into batches of the session's size, as `FilterExec` does.
 
 use crate::errors::from_panic;
+use crate::kept::Passes;
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
 use crate::program::{MorselOutput, Program};
@@ -15,7 +16,7 @@ use datafusion::common::{Result, internal_err};
 use datafusion::execution::RecordBatchStream;
 use datafusion::physical_plan::coalesce::LimitedBatchCoalescer;
 use fuseline_codegen::ir::CHUNK;
-use fuseline_planner::stage::Limit;
+use fuseline_planner::stage::{Limit, Stage};
 use futures::Stream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -35,6 +36,11 @@ pub struct EmitParts {
     pub batch_size: usize,
 }
 
+/// Whether fewer rows may leave than enter, or others.
+pub fn drops_rows(stage: &Stage) -> bool {
+    !stage.later.is_empty() || stage.segments.iter().any(|s| s.loop_.has_filter())
+}
+
 /// Runs one partition and gives its batches in order.
 pub struct EmitStream {
     id: usize,
@@ -42,6 +48,8 @@ pub struct EmitStream {
     schema: SchemaRef,
     /// `None` when the partition is finished, so that what it held is released at once.
     source: Option<MorselStream>,
+    /// What may follow when the source is through.
+    passes: Passes,
     /// Rows that were read but did not fit into the memory that the pool gave.
     held: Option<MorselRows>,
     /// Present where a filter may leave small batches.
@@ -63,12 +71,13 @@ impl EmitStream {
             Some(n) => n.saturating_add(parts.limit.skip).clamp(CHUNK, most_rows),
             None => most_rows,
         };
-        let filters = parts.program.stage().segments.iter().any(|s| s.loop_.has_filter());
+        let filters = drops_rows(parts.program.stage());
         EmitStream {
             coalescer: filters.then(|| {
                 LimitedBatchCoalescer::new(Arc::clone(&parts.schema), parts.batch_size.max(1), None)
             }),
             id: parts.id,
+            passes: Passes::of(&parts.program),
             program: parts.program,
             schema: parts.schema,
             source: Some(parts.source),
@@ -92,10 +101,22 @@ impl EmitStream {
         }
     }
 
+    /// The source is through: goes on with what follows, if that is for this partition to run.
+    fn next_pass(&mut self) -> Result<()> {
+        let Some((program, rows)) = self.passes.next()? else { return self.finish() };
+        self.memory.go_on(&program);
+        self.most_rows = program.options().morsel_rows;
+        self.next_rows = self.most_rows;
+        self.program = program;
+        self.source = Some(MorselStream::of_kept(rows));
+        Ok(())
+    }
+
     fn run(&self, rows: MorselRows) -> Result<RecordBatch> {
         let run = AssertUnwindSafe(|| self.program.run(rows.batch, rows.row_base, &self.metrics));
         match catch_unwind(run) {
             Ok(Ok(MorselOutput::Batch(batch))) => Ok(batch),
+            Ok(Ok(MorselOutput::Silent)) => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
             Ok(Ok(MorselOutput::Aggregate(_) | MorselOutput::Grouped)) => {
                 internal_err!("an emitting stage aggregated")
             }
@@ -140,7 +161,7 @@ impl EmitStream {
                     Some(Ok(morsel)) => morsel,
                     Some(Err(e)) => return self.fail(e),
                     None => {
-                        self.finish()?;
+                        self.next_pass()?;
                         continue;
                     }
                 },

@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_plan::ExecutionPlan;
 use fuseline_codegen::cpu;
-use fuseline_planner::stage::{Source, StageSink};
+use fuseline_planner::stage::{Source, StageSink, Work};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -64,27 +64,41 @@ fn describe(fused: &FusedExec, text: &mut String) {
             let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
             line(format!("source: batches of [{}]", columns.join(", ")));
         }
+        Source::Kept { .. } => {}
         Source::Range { rows, text } => line(format!("source: {rows} generated rows, {text}")),
     }
-    let last = stage.segments.len();
-    for (i, segment) in stage.segments.iter().enumerate() {
-        let prepared = segment.loop_.prepared(&declared_nulls(&segment.loop_));
-        line(format!("\n-- Segment {} of {last}: IR --\n{prepared}", i + 1));
-        if !fused.program().has_code(i) {
-            line("-- It only reorders columns; no code --".to_owned());
-        } else {
-            match cpu::listing(&prepared, &options) {
-                Ok(listing) => {
-                    line(format!("-- Segment {} of {last}: CLIF --\n{}", i + 1, listing.clif));
-                    line(format!("-- Segment {} of {last}: machine code --\n{}", i + 1, listing.disasm));
-                }
-                Err(e) => line(format!("-- No listing: {e} --")),
-            }
+    for (program, part) in fused.program().passes().zip(stage.passes()) {
+        if let Source::Kept { join, .. } = &part.source {
+            let text = stage.joins.get(*join).map_or("", |j| &j.text);
+            line(format!("\n== Then over the build side of {text} =="));
         }
-        for call in &segment.calls {
-            let under =
-                call.under.map(|c| format!(" on the rows where column {c} is true")).unwrap_or_default();
-            line(format!("-- Then once per batch{under}: {} --", call.name));
+        let last = part.segments.len();
+        for (i, segment) in part.segments.iter().enumerate() {
+            for (loop_, what) in segment.calls.iter().filter_map(|c| match &c.work {
+                Work::Expr(_) => None,
+                Work::Matches { loop_, .. } => Some((loop_, &c.name)),
+            }) {
+                let prepared = loop_.prepared(&declared_nulls(loop_));
+                line(format!("\n-- Whether a row has a partner with {what}: IR --\n{prepared}"));
+            }
+            let prepared = segment.loop_.prepared(&declared_nulls(&segment.loop_));
+            line(format!("\n-- Segment {} of {last}: IR --\n{prepared}", i + 1));
+            if !program.has_code(i) {
+                line("-- It only reorders columns; no code --".to_owned());
+            } else {
+                match cpu::listing(&prepared, &options) {
+                    Ok(listing) => {
+                        line(format!("-- Segment {} of {last}: CLIF --\n{}", i + 1, listing.clif));
+                        line(format!("-- Segment {} of {last}: machine code --\n{}", i + 1, listing.disasm));
+                    }
+                    Err(e) => line(format!("-- No listing: {e} --")),
+                }
+            }
+            for call in &segment.calls {
+                let under =
+                    call.under.map(|c| format!(" on the rows where column {c} is true")).unwrap_or_default();
+                line(format!("-- Then once per batch{under}: {} --", call.name));
+            }
         }
     }
     match &stage.sink {

@@ -12,9 +12,10 @@
 
 use crate::aggregate::{AggregateInput, AggregateJob, aggs, run_aggregate};
 use crate::bounds::Bounds;
-use crate::emit::{EmitParts, EmitStream};
+use crate::emit::{EmitParts, EmitStream, drops_rows};
 use crate::group::{Grouping, PartitionStream, Worker, WorkerParts, output_stream};
 use crate::join::{Builds, Tables};
+use crate::kept::Passes;
 use crate::memory::StageMemory;
 use crate::metrics::StageMetrics;
 use crate::own_thread::{Place, run_stream};
@@ -151,8 +152,11 @@ impl FusedExec {
     /// Exactly how many rows an output partition has, where no row is dropped on the way and the source
     /// knows.
     pub fn exact_rows(&self, partition: usize) -> Option<usize> {
-        let filters = self.stage().segments.iter().any(|s| s.loop_.has_filter());
-        if filters || self.aggregates() || !self.limit.is_none() || partition >= self.partitions {
+        if drops_rows(self.stage())
+            || self.aggregates()
+            || !self.limit.is_none()
+            || partition >= self.partitions
+        {
             return None;
         }
         match &self.input {
@@ -336,6 +340,7 @@ impl FusedExec {
                         None => Box::pin(PartitionStream::new(worker, columns, schema, batch_size)),
                         Some(ready) => self.later(async move {
                             worker.program = ready.await?;
+                            worker.follow(Passes::of(&worker.program));
                             let stream = PartitionStream::new(worker, columns, schema, batch_size);
                             Ok(Box::pin(stream) as SendableRecordBatchStream)
                         }),
@@ -387,6 +392,7 @@ impl FusedExec {
         let job = AggregateJob {
             id: self.id,
             program: Arc::clone(&self.program),
+            pass: None,
             metrics,
             context,
             bounds,
@@ -476,7 +482,7 @@ fn takes_all_partitions(stage: &Stage) -> bool {
 }
 
 fn sums_floats(stage: &Stage) -> bool {
-    stage.segments.last().is_some_and(|s| match &s.loop_.sink {
+    stage.ending().segments.last().is_some_and(|s| match &s.loop_.sink {
         Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => {
             aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float())
         }
@@ -493,6 +499,7 @@ fn input_of(stage: &Stage, child: Option<&Arc<dyn ExecutionPlan>>) -> Result<Inp
         }),
         (Source::Range { .. }, Some(_)) => internal_err!("a generated range with a child plan"),
         (Source::Child(_), None) => internal_err!("a fused stage without its child plan"),
+        (Source::Kept { .. }, _) => internal_err!("a stage that begins with what another one keeps"),
     }
 }
 
@@ -640,7 +647,8 @@ impl ExecutionPlan for FusedExec {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        if self.aggregates() || self.limit.skip > 0 {
+        // A limit must not keep a partition from coming to its end, which others wait for.
+        if self.aggregates() || self.limit.skip > 0 || !self.stage().later.is_empty() {
             return None;
         }
         // A limit of the query itself must not be lost to a laxer one.
@@ -656,7 +664,7 @@ impl ExecutionPlan for FusedExec {
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {
-        let filters = self.stage().segments.iter().any(|s| s.loop_.has_filter());
+        let filters = drops_rows(self.stage());
         if !self.builds.is_empty() && !self.aggregates() {
             CardinalityEffect::Unknown
         } else if filters || self.aggregates() || !self.limit.is_none() {

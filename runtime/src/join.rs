@@ -9,10 +9,11 @@
 //! Memory: what was collected and what the table will take are reserved before they are there; a refusal is
 //! the pool's own error.
 
+use crate::kept::KeptSide;
 use crate::source::MemoryTable;
 use arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err, resources_err};
 use datafusion::execution::TaskContext;
@@ -22,7 +23,7 @@ use datafusion::logical_expr::{Accumulator, Operator};
 use datafusion::physical_expr::expressions::{BinaryExpr, DynamicFilterPhysicalExpr, IsNullExpr, Literal};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PhysicalExpr};
 use fuseline_codegen::joins::{JoinLayout, JoinSide};
-use fuseline_planner::stage::JoinPlan;
+use fuseline_planner::stage::{JoinPlan, KeptColumn};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
@@ -35,6 +36,8 @@ const MOST_ROWS: usize = u32::MAX as usize - 1;
 #[derive(Debug, Default)]
 pub struct Tables {
     pub sides: Vec<Arc<JoinSide>>,
+    /// Of joins that keep rows of their build side.
+    pub kept: Vec<Option<Arc<KeptSide>>>,
     /// What they hold of the pool.
     _reserved: Vec<Arc<MemoryReservation>>,
 }
@@ -42,6 +45,7 @@ pub struct Tables {
 #[derive(Clone)]
 struct Built {
     side: Arc<JoinSide>,
+    kept: Option<Arc<KeptSide>>,
     reserved: Arc<MemoryReservation>,
 }
 
@@ -104,6 +108,7 @@ impl Builds {
         for ((plan, child), slot) in self.plans.iter().zip(&self.children).zip(self.slots.iter()) {
             let start = |only: Option<usize>| {
                 let job = BuildJob {
+                    partitions: if only.is_some() { 1 } else { partitions },
                     id: self.id,
                     plan: plan.clone(),
                     child: Arc::clone(child),
@@ -124,6 +129,7 @@ impl Builds {
             for one in building {
                 let built = one.await.map_err(DataFusionError::Shared)?;
                 tables.sides.push(built.side);
+                tables.kept.push(built.kept);
                 tables._reserved.push(built.reserved);
             }
             Ok(Arc::new(tables))
@@ -166,11 +172,13 @@ struct BuildJob {
     child: Arc<dyn ExecutionPlan>,
     /// The partition of the build side; `None`: all.
     only: Option<usize>,
+    /// Partitions of the stage that probe the table.
+    partitions: usize,
     context: Arc<TaskContext>,
 }
 
-/// What is kept of a batch: its keys, then the columns that loops fetch.
-type Columns = (Vec<ArrayRef>, Vec<ArrayRef>);
+/// What is held of a batch: its keys, then the columns that loops fetch, then others that rows leave with.
+type Columns = [Vec<ArrayRef>; 3];
 
 impl BuildJob {
     async fn run(self) -> Result<Built> {
@@ -178,7 +186,7 @@ impl BuildJob {
             .register(self.context.memory_pool());
         let reserved = Arc::new(reserved);
         let (batches, in_place) = self.collect(&reserved).await?;
-        let rows: usize = batches.iter().map(|(keys, _)| keys.first().map_or(0, |k| k.len())).sum();
+        let rows: usize = batches.iter().map(|[keys, ..]| keys.first().map_or(0, |k| k.len())).sum();
         if rows >= MOST_ROWS {
             return resources_err!(
                 "the build side of a join has {rows} rows, and a table takes {MOST_ROWS}; join the smaller \
@@ -193,23 +201,42 @@ impl BuildJob {
         let schema = self.child.schema();
         let mut keys = vec![];
         for (at, expr) in self.plan.keys.iter().enumerate() {
-            let arrays: Vec<&ArrayRef> = batches.iter().map(|b| &b.0[at]).collect();
+            let arrays: Vec<&ArrayRef> = batches.iter().map(|b| &b[0][at]).collect();
             keys.push(joined(&arrays, &expr.data_type(&schema)?)?);
         }
         let mut columns = vec![];
         for (at, column) in self.plan.columns.iter().enumerate() {
-            let arrays: Vec<&ArrayRef> = batches.iter().map(|b| &b.1[at]).collect();
+            let arrays: Vec<&ArrayRef> = batches.iter().map(|b| &b[1][at]).collect();
             columns.push(joined(&arrays, schema.field(*column).data_type())?);
+        }
+        let mut others = vec![];
+        for (at, column) in others_of(&self.plan, &schema).into_iter().enumerate() {
+            let arrays: Vec<&ArrayRef> = batches.iter().map(|b| &b[2][at]).collect();
+            others.push((column, whole(&arrays, schema.field(column).data_type())?));
         }
         drop(batches);
         self.tell_scan(&keys)?;
+        let kept = self.plan.kept.as_ref().map(|kept| {
+            let fetched = self.plan.columns.iter().copied().zip(columns.iter().cloned());
+            // Where a column is in both lists, the other one has it in its own type.
+            let all = others.iter().cloned().chain(fetched).collect();
+            Arc::new(KeptSide::new(kept, all, keys.first(), self.partitions))
+        });
         let threads = self.context.session_config().target_partitions();
-        let side = JoinSide::build(keys, layout, columns, threads).map_err(crate::errors::from_eval)?;
-        let held =
-            side.table().memory() + side.columns().iter().map(|c| c.get_buffer_memory_size()).sum::<usize>();
+        let mut side = JoinSide::build(keys, layout, columns, threads).map_err(crate::errors::from_eval)?;
+        if kept.is_some() {
+            side.track_visits();
+        }
+        let columns = side.columns();
+        let held = side.table().memory()
+            + columns
+                .iter()
+                .chain(others.iter().map(|(_, c)| c))
+                .map(|c| c.get_buffer_memory_size())
+                .sum::<usize>();
         // Not more than was asked for, but what lies in the table of somebody else is not ours.
         reserved.try_resize(if in_place && copies == 0 { side.table().memory() } else { held })?;
-        Ok(Built { side: Arc::new(side), reserved })
+        Ok(Built { side: Arc::new(side), kept, reserved })
     }
 
     /// All rows of the build side, and whether they lie in a table in memory.
@@ -219,7 +246,7 @@ impl BuildJob {
         {
             let mut batches = vec![];
             for piece in table.morsels(usize::MAX) {
-                batches.push(kept(&self.plan, &table.read(piece)?)?);
+                batches.push(columns_of(&self.plan, &table.read(piece)?)?);
             }
             return Ok((batches, true));
         }
@@ -236,7 +263,7 @@ impl BuildJob {
                 while let Some(batch) = stream.next().await {
                     let batch = batch?;
                     if batch.num_rows() > 0 {
-                        let columns = kept(&plan, &batch)?;
+                        let columns = columns_of(&plan, &batch)?;
                         reserved.try_grow(bytes(std::slice::from_ref(&columns)))?;
                         batches.push(columns);
                     }
@@ -293,7 +320,8 @@ fn bounds(plan: &JoinPlan, keys: &[ArrayRef]) -> Result<Option<Arc<dyn PhysicalE
             Operator::And,
             compare(Operator::LtEq, most),
         ));
-        if plan.null_equal && key.null_count() > 0 {
+        let null_aware = plan.kept.as_ref().is_some_and(|k| k.null_aware);
+        if null_aware || (plan.null_equal && key.null_count() > 0) {
             let null = Arc::new(IsNullExpr::new(Arc::clone(probe)));
             within = Arc::new(BinaryExpr::new(within, Operator::Or, null));
         }
@@ -313,15 +341,29 @@ fn is_nan(value: &ScalarValue) -> bool {
     }
 }
 
-fn kept(plan: &JoinPlan, batch: &RecordBatch) -> Result<Columns> {
+fn columns_of(plan: &JoinPlan, batch: &RecordBatch) -> Result<Columns> {
     let rows = batch.num_rows();
     let keys = plan.keys.iter().map(|e| e.evaluate(batch)?.into_array(rows)).collect::<Result<_>>()?;
-    let columns = plan.columns.iter().map(|c| Arc::clone(batch.column(*c))).collect();
-    Ok((keys, columns))
+    let column = |c: usize| Arc::clone(batch.column(c));
+    let fetched = plan.columns.iter().copied().map(column).collect();
+    let others = others_of(plan, batch.schema_ref()).into_iter().map(column).collect();
+    Ok([keys, fetched, others])
+}
+
+/// Columns that rows of the build side leave with and that loops do not fetch, or not in their own type.
+fn others_of(plan: &JoinPlan, schema: &Schema) -> Vec<usize> {
+    let columns = plan.kept.iter().flat_map(|k| &k.columns).filter_map(|c| match c {
+        KeptColumn::Build(column) => Some(*column),
+        KeptColumn::Visited | KeptColumn::Null(_) => None,
+    });
+    let held = |c: &usize| {
+        plan.columns.contains(c) && !matches!(schema.field(*c).data_type(), DataType::Dictionary(..))
+    };
+    columns.filter(|c| !held(c)).collect()
 }
 
 fn bytes(batches: &[Columns]) -> usize {
-    batches.iter().flat_map(|(k, c)| k.iter().chain(c)).map(|a| a.get_buffer_memory_size()).sum()
+    batches.iter().flatten().flatten().map(|a| a.get_buffer_memory_size()).sum()
 }
 
 /// One array of all; of a dictionary its values.
@@ -334,8 +376,13 @@ fn joined(arrays: &[&ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
         .iter()
         .map(|a| if *a.data_type() == plain { Ok(Arc::clone(a)) } else { Ok(cast(a, &plain)?) })
         .collect::<Result<_>>()?;
-    match arrays.as_slice() {
-        [] => Ok(new_empty_array(&plain)),
+    whole(&arrays.iter().collect::<Vec<_>>(), &plain)
+}
+
+/// One array of all, in their own type.
+fn whole(arrays: &[&ArrayRef], data_type: &DataType) -> Result<ArrayRef> {
+    match arrays {
+        [] => Ok(new_empty_array(data_type)),
         [one] => Ok(Arc::clone(one)),
         several => {
             let several: Vec<&dyn arrow::array::Array> = several.iter().map(|a| a.as_ref()).collect();

@@ -17,6 +17,8 @@ pub mod explain;
 pub mod fused_exec;
 pub mod group;
 mod join;
+mod join_order;
+mod kept;
 pub mod memory;
 pub mod metrics;
 pub mod not_fused;
@@ -41,6 +43,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionConfig;
+use join_order::JoinOrderRule;
 use series::SeriesRule;
 use std::sync::Arc;
 use udf::hoist::HoistRule;
@@ -74,5 +77,8 @@ pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut rules = builder.physical_optimizers().take().unwrap_or_default().rules;
     // Before DataFusion chooses the sides of joins.
     rules.insert(0, Arc::new(SeriesRule));
+    // And ours where it has chosen them, or before everything else if it does not.
+    let chosen = rules.iter().position(|r| r.name() == "join_selection").map_or(1, |at| at + 1);
+    rules.insert(chosen, Arc::new(JoinOrderRule));
     builder.with_physical_optimizer_rules(rules).with_physical_optimizer_rule(Arc::new(FuseRule))
 }

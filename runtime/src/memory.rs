@@ -26,17 +26,17 @@ impl StageMemory {
     pub fn new(id: usize, partition: usize, program: &Program, context: &TaskContext) -> StageMemory {
         let reservation = MemoryConsumer::new(format!("FusedExec *({id}) partition {partition}"))
             .register(context.memory_pool());
+        let mut memory = StageMemory { reservation, bytes_per_row: 0, scratch: 0 };
+        memory.go_on(program);
+        memory
+    }
+
+    /// From here on it is for morsels of this program.
+    pub fn go_on(&mut self, program: &Program) {
         let stage = program.stage();
-        StageMemory {
-            reservation,
-            bytes_per_row: bytes_per_row(stage),
-            scratch: stage
-                .segments
-                .iter()
-                .map(|s| s.loop_.values.len() * SCRATCH_PER_VALUE)
-                .max()
-                .unwrap_or(0),
-        }
+        self.bytes_per_row = bytes_per_row(stage);
+        let scratch = stage.segments.iter().map(|s| s.loop_.values.len() * SCRATCH_PER_VALUE).max();
+        self.scratch = scratch.unwrap_or(0);
     }
 
     /// Reserves for a morsel of `rows` rows, or for a smaller one if the pool has no more; returns

@@ -18,15 +18,17 @@ use crate::metrics::StageMetrics;
 use crate::udf::Gate;
 use crate::udf::entries::gate_of;
 use crate::udf::metrics::scope;
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, BooleanBufferBuilder, RecordBatch, RecordBatchOptions, UInt32Array,
+};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_err};
 use fuseline_codegen::groups::Groups;
 use fuseline_codegen::ir::interp::InterpLoop;
-use fuseline_codegen::ir::{AggState, Emit, Loop, Sink, TableFacts};
+use fuseline_codegen::ir::{AggState, Emit, Loop, Sink, Step, TableFacts};
 use fuseline_codegen::run::{Morsel, RunLoop};
-use fuseline_planner::stage::{Segment, Stage, StageSink};
+use fuseline_planner::stage::{Segment, Stage, StageSink, Work};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub enum MorselOutput {
     Aggregate(Vec<AggState>),
     /// Its rows are in the table.
     Grouped,
+    /// Its rows met build sides, and that is all.
+    Silent,
 }
 
 /// The executable form of a [`Stage`]; shared by its partitions.
@@ -52,6 +56,8 @@ pub struct Program {
     options: FuselineOptions,
     /// Of a stage that joins, once they are there.
     tables: Option<Arc<Tables>>,
+    /// Over the rows of build sides that are left, once all rows of this one's source are through.
+    later: Vec<Arc<Program>>,
     /// What compiling took when the plan was made.
     pub planned_compile_time: Duration,
     /// Values in all loops.
@@ -65,6 +71,8 @@ struct SegmentCode {
     variants: Option<Variants>,
     /// What the k-th call has to enter.
     gates: Vec<Option<&'static dyn Gate>>,
+    /// The code of the k-th call, if that is a loop.
+    matches: Vec<Option<Variants>>,
     /// The batch that the k-th call sees has the first `loop columns + k` columns.
     call_schemas: Vec<SchemaRef>,
     output: SchemaRef,
@@ -83,42 +91,64 @@ impl Program {
     /// # Errors
     /// The back end's words about the first loop it does not take, of those compiled now.
     pub fn compile(stage: Arc<Stage>, options: &FuselineOptions) -> Result<Program, String> {
+        Program::compile_over(stage, options, None)
+    }
+
+    fn compile_over(
+        stage: Arc<Stage>,
+        options: &FuselineOptions,
+        tables: Option<Arc<Tables>>,
+    ) -> Result<Program, String> {
         let mut planned_compile_time = Duration::ZERO;
         let (mut ir_ops, mut planned_code_bytes) = (0, 0);
+        let mut begin = |loop_: &Arc<Loop>| -> Result<Variants, String> {
+            ir_ops += loop_.values.len();
+            let variants = Variants::default();
+            // A loop that reads joins' tables is compiled once more when they are there.
+            let several = loop_.joins() > 0 || loop_.inputs.iter().any(|i| i.nullable);
+            if options.verify || !several {
+                let code = CodeCache::global().get(loop_, declared_nulls(loop_), options)?;
+                planned_compile_time += code.compile_time;
+                planned_code_bytes += code.code_bytes;
+                variants.declared.get_or_init(|| code.run);
+            }
+            Ok(variants)
+        };
         let mut segments = Vec::with_capacity(stage.segments.len());
         for (i, segment) in stage.segments.iter().enumerate() {
-            let variants = if only_reorders(&segment.loop_) {
-                None
-            } else {
-                let loop_ = &segment.loop_;
-                ir_ops += loop_.values.len();
-                let variants = Variants::default();
-                // A loop that reads joins' tables is compiled once more when they are there.
-                let several = loop_.joins() > 0 || loop_.inputs.iter().any(|i| i.nullable);
-                if options.verify || !several {
-                    let code = CodeCache::global().get(loop_, declared_nulls(loop_), options)?;
-                    planned_compile_time += code.compile_time;
-                    planned_code_bytes += code.code_bytes;
-                    variants.declared.get_or_init(|| code.run);
-                }
-                Some(variants)
-            };
+            let loop_ = &segment.loop_;
+            let variants = if only_reorders(loop_) { None } else { Some(begin(loop_)?) };
+            let is_last = i + 1 == stage.segments.len() && stage.silent.is_none();
             let output = match &stage.sink {
-                StageSink::Emit(schema) if i + 1 == stage.segments.len() => schema,
+                StageSink::Emit(schema) if is_last => schema,
                 StageSink::Emit(_) | StageSink::Aggregate { .. } | StageSink::Group { .. } => &segment.output,
             };
+            let matches = segment.calls.iter().map(|c| match &c.work {
+                Work::Expr(_) => Ok(None),
+                Work::Matches { loop_, .. } => begin(loop_).map(Some),
+            });
             segments.push(SegmentCode {
                 variants,
-                gates: segment.calls.iter().map(|c| gate_of(&c.expr)).collect(),
+                gates: segment.calls.iter().map(|c| c.expr().and_then(gate_of)).collect(),
+                matches: matches.collect::<Result<_, String>>()?,
                 call_schemas: call_schemas(segment),
                 output: Arc::clone(output),
             });
+        }
+        let mut later = vec![];
+        for pass in &stage.later {
+            let program = Program::compile_over(Arc::new(pass.clone()), options, tables.clone())?;
+            planned_compile_time += program.planned_compile_time;
+            ir_ops += program.ir_ops;
+            planned_code_bytes += program.planned_code_bytes;
+            later.push(Arc::new(program));
         }
         Ok(Program {
             stage,
             segments,
             options: options.clone(),
-            tables: None,
+            tables,
+            later,
             planned_compile_time,
             ir_ops,
             planned_code_bytes,
@@ -132,20 +162,48 @@ impl Program {
     pub fn with_tables(&self, tables: Arc<Tables>) -> Result<Program> {
         let facts: Vec<TableFacts> = tables.sides.iter().map(|s| s.facts()).collect();
         let mut stage = Stage::clone(&self.stage);
-        for segment in &mut stage.segments {
-            segment.loop_ = Arc::new(segment.loop_.for_tables(&facts));
+        for loop_ in stage.loops_mut() {
+            *loop_ = Arc::new(loop_.for_tables(&facts));
         }
         let mut options = self.options.clone();
-        if matches!(stage.sink, StageSink::Emit(_)) {
+        let asks = stage.passes().flat_map(|s| &s.segments).flat_map(|s| &s.calls);
+        let asks = asks.filter(|c| c.expr().is_none()).count() > 0;
+        if asks || matches!(stage.sink, StageSink::Emit(_)) {
             // What one morsel can become at worst is held in memory.
             let most = tables.sides.iter().map(|s| s.table().most_rows() as usize);
             let most = most.fold(1usize, usize::saturating_mul);
             options.morsel_rows = options.morsel_rows.min((MOST_PAIRS / most).max(LEAST_MORSEL));
         }
-        match Program::compile(Arc::new(stage), &options) {
-            Ok(program) => Ok(Program { tables: Some(tables), ..program }),
+        match Program::compile_over(Arc::new(stage), &options, Some(tables)) {
+            Ok(program) => Ok(program),
             Err(why) => internal_err!("a stage does not compile over its tables: {why}"),
         }
+    }
+
+    /// This one and those that are run afterwards.
+    pub fn passes(&self) -> impl Iterator<Item = &Program> {
+        std::iter::once(self).chain(self.later.iter().map(AsRef::as_ref))
+    }
+
+    /// What is run afterwards, one by one.
+    pub fn later(&self) -> &[Arc<Program>] {
+        &self.later
+    }
+
+    /// The tables of the stage's joins.
+    ///
+    /// # Errors
+    /// `Internal` when they are not there yet.
+    pub fn tables(&self) -> Result<&Arc<Tables>> {
+        match &self.tables {
+            Some(tables) => Ok(tables),
+            None => internal_err!("a stage runs before its tables are there"),
+        }
+    }
+
+    /// Whether rows of its source only meet build sides.
+    pub fn is_silent(&self) -> bool {
+        self.stage.silent.is_some()
     }
 
     pub fn stage(&self) -> &Arc<Stage> {
@@ -159,7 +217,8 @@ impl Program {
 
     /// What its calls have to enter, if anything.
     pub fn gate(&self) -> Option<&'static dyn Gate> {
-        self.segments.iter().flat_map(|s| &s.gates).find_map(|gate| *gate)
+        let own = self.segments.iter().flat_map(|s| &s.gates).find_map(|gate| *gate);
+        own.or_else(|| self.later.iter().find_map(|p| p.gate()))
     }
 
     pub fn options(&self) -> &FuselineOptions {
@@ -187,7 +246,7 @@ impl Program {
         groups: &mut Groups,
     ) -> Result<()> {
         match self.run_segments(batch, row_base, metrics, Some(groups))? {
-            MorselOutput::Grouped => Ok(()),
+            MorselOutput::Grouped | MorselOutput::Silent => Ok(()),
             MorselOutput::Batch(_) | MorselOutput::Aggregate(_) => {
                 internal_err!("a grouping stage emitted rows")
             }
@@ -199,7 +258,7 @@ impl Program {
     /// # Errors
     /// `Internal` when the stage does not group.
     pub fn new_groups(&self, rows: usize) -> Result<Groups> {
-        match self.stage.segments.last().and_then(|s| Groups::new(&s.loop_, rows)) {
+        match self.stage.ending().segments.last().and_then(|s| Groups::new(&s.loop_, rows)) {
             Some(groups) => Ok(groups),
             None => internal_err!("the last loop of a grouping stage does not group"),
         }
@@ -221,12 +280,17 @@ impl Program {
                 {
                     return Ok(ended);
                 }
-                MorselOutput::Aggregate(_) | MorselOutput::Grouped => {
+                MorselOutput::Aggregate(_) | MorselOutput::Grouped | MorselOutput::Silent => {
                     return internal_err!("segment {i} of a fused stage aggregates but is not its last");
                 }
             }
         }
-        Ok(MorselOutput::Batch(batch))
+        let Some(join) = self.stage.silent else { return Ok(MorselOutput::Batch(batch)) };
+        match self.tables()?.kept.get(join) {
+            Some(Some(kept)) => kept.note(&batch)?,
+            Some(None) | None => return internal_err!("join {join} keeps no rows"),
+        }
+        Ok(MorselOutput::Silent)
     }
 
     fn run_segment(
@@ -292,9 +356,9 @@ impl Program {
         if !segment.calls.is_empty() {
             let _timer = metrics.call_time.timer();
             if metrics.udfs.is_empty() {
-                run_calls(segment, code, 0..segment.calls.len(), &mut columns, rows)?;
+                self.run_calls(segment, code, (0..segment.calls.len(), metrics), &mut columns, rows)?;
             } else {
-                scope(&metrics.udfs, || gated_calls(segment, code, &mut columns, rows, metrics))?;
+                scope(&metrics.udfs, || self.gated_calls(segment, code, &mut columns, rows, metrics))?;
             }
         }
         Ok(MorselOutput::Batch(with_rows(&code.output, columns, rows)?))
@@ -346,6 +410,94 @@ impl Program {
             Arc::clone(variants.no_nulls.get_or_init(make))
         }
     }
+
+    /// Runs some calls of a segment, each appending its column.
+    fn run_calls(
+        &self,
+        segment: &Segment,
+        code: &SegmentCode,
+        (which, metrics): (Range<usize>, &StageMetrics),
+        columns: &mut Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<()> {
+        for k in which {
+            let (Some(call), Some(schema)) = (segment.calls.get(k), code.call_schemas.get(k)) else {
+                return internal_err!("a segment has no call {k}");
+            };
+            columns.push(match (&call.work, code.matches.get(k)) {
+                (Work::Matches { loop_, columns: args }, Some(Some(variants))) => {
+                    let inputs: Option<Vec<ArrayRef>> =
+                        args.iter().map(|a| columns.get(*a).cloned()).collect();
+                    match inputs {
+                        Some(inputs) => self.matches((loop_, variants), &inputs, rows, metrics)?,
+                        None => return internal_err!("the condition of a join lost a column"),
+                    }
+                }
+                (Work::Matches { .. }, _) => return internal_err!("the condition of a join has no code"),
+                (Work::Expr(expr), _) => run_call(call, expr, &with_rows(schema, columns.clone(), rows)?)?,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether each row is in a pair that a loop leaves.
+    fn matches(
+        &self,
+        (loop_, variants): (&Arc<Loop>, &Variants),
+        inputs: &[ArrayRef],
+        rows: usize,
+        metrics: &StageMetrics,
+    ) -> Result<ArrayRef> {
+        let mut found = BooleanBufferBuilder::new(rows);
+        found.append_n(rows, false);
+        if rows > 0 {
+            let run = self.variant(loop_, variants, inputs, metrics);
+            let morsel = Morsel { inputs, rows, row_base: 0, joins: &self.tables()?.sides };
+            let out = run.run(&morsel).map_err(from_eval)?;
+            metrics.bails.add(usize::from(out.bailed));
+            let Some(pairs) = &out.selection else {
+                return internal_err!("the pairs of a join did not say of which rows they are");
+            };
+            for row in pairs.values() {
+                found.set_bit(*row as usize, true);
+            }
+        }
+        Ok(Arc::new(BooleanArray::new(found.finish(), None)))
+    }
+
+    /// Runs all calls of a segment; neighbours with the same gate inside one entry.
+    fn gated_calls(
+        &self,
+        segment: &Segment,
+        code: &SegmentCode,
+        columns: &mut Vec<ArrayRef>,
+        rows: usize,
+        metrics: &StageMetrics,
+    ) -> Result<()> {
+        let same = |a: &Option<&'static dyn Gate>, b: &Option<&'static dyn Gate>| match (a, b) {
+            (Some(a), Some(b)) => std::ptr::addr_eq(*a, *b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let mut next = 0;
+        for group in code.gates.chunk_by(same) {
+            let which = next..next + group.len();
+            next = which.end;
+            let Some(Some(gate)) = group.first().filter(|_| rows > 0) else {
+                self.run_calls(segment, code, (which, metrics), columns, rows)?;
+                continue;
+            };
+            let mut outcome = Ok(());
+            let waited = gate.enter(&mut || {
+                outcome = self.run_calls(segment, code, (which.clone(), metrics), columns, rows);
+            });
+            if let Some(first) = metrics.udfs.first() {
+                first.wait_time.add_duration(waited);
+            }
+            outcome?;
+        }
+        Ok(())
+    }
 }
 
 /// What runs a loop that the back end turned out not to take.
@@ -358,62 +510,13 @@ pub fn declared_nulls(loop_: &Loop) -> Vec<bool> {
     loop_.inputs.iter().map(|i| i.nullable).collect()
 }
 
-/// Runs some calls of a segment, each appending its column.
-fn run_calls(
-    segment: &Segment,
-    code: &SegmentCode,
-    which: Range<usize>,
-    columns: &mut Vec<ArrayRef>,
-    rows: usize,
-) -> Result<()> {
-    for k in which {
-        let (Some(call), Some(schema)) = (segment.calls.get(k), code.call_schemas.get(k)) else {
-            return internal_err!("a segment has no call {k}");
-        };
-        let seen = with_rows(schema, columns.clone(), rows)?;
-        columns.push(run_call(call, &seen)?);
-    }
-    Ok(())
-}
-
-/// Runs all calls of a segment; neighbours with the same gate inside one entry.
-fn gated_calls(
-    segment: &Segment,
-    code: &SegmentCode,
-    columns: &mut Vec<ArrayRef>,
-    rows: usize,
-    metrics: &StageMetrics,
-) -> Result<()> {
-    let same = |a: &Option<&'static dyn Gate>, b: &Option<&'static dyn Gate>| match (a, b) {
-        (Some(a), Some(b)) => std::ptr::addr_eq(*a, *b),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    let mut next = 0;
-    for group in code.gates.chunk_by(same) {
-        let which = next..next + group.len();
-        next = which.end;
-        let Some(Some(gate)) = group.first().filter(|_| rows > 0) else {
-            run_calls(segment, code, which, columns, rows)?;
-            continue;
-        };
-        let mut outcome = Ok(());
-        let waited = gate.enter(&mut || outcome = run_calls(segment, code, which.clone(), columns, rows));
-        if let Some(first) = metrics.udfs.first() {
-            first.wait_time.add_duration(waited);
-        }
-        outcome?;
-    }
-    Ok(())
-}
-
 /// Whether a loop is a mere choice of columns, for which no code is needed.
 fn only_reorders(loop_: &Loop) -> bool {
     let passengers = match &loop_.sink {
         Sink::Emit(emits) => emits.iter().all(|e| matches!(e, Emit::Passenger { .. })),
         Sink::Aggregate(_) | Sink::Group { .. } => false,
     };
-    passengers && !loop_.has_filter()
+    passengers && loop_.steps.iter().all(|s| matches!(s, Step::Let(_)))
 }
 
 fn reorder(loop_: &Loop, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {

@@ -1,8 +1,8 @@
 //! Where a stage's morsels come from.
 //!
-//! Three kinds: a generated range, whose rows exist only as numbers; a table in memory, whose
+//! Four kinds: a generated range, whose rows exist only as numbers; a table in memory, whose
 //! batches are read where they lie (DataFusion would slice them into 8,192 rows each and deal them
-//! out through channels); and any other child plan, whose stream is pulled.
+//! out through channels); any other child plan, whose stream is pulled; and what was kept of a build side.
 //!
 //! Invariants:
 //! * a partition's rows come in the source's order, and with fewer source partitions than output
@@ -10,6 +10,7 @@
 //!   plan claims per partition holds;
 //! * where rows are cut depends on the data and the settings, never on timing.
 
+use crate::kept::KeptRows;
 use crate::program::with_rows;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,9 +18,12 @@ use datafusion::common::{Result, internal_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use futures::StreamExt;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -65,18 +69,29 @@ impl Piece {
 pub struct MemoryTable {
     /// A [`MemorySourceConfig`]; shared, because copying one copies its list of batches.
     source: Arc<dyn DataSource>,
-    /// After the source's own projection.
+    /// After the source's own projection, and `columns`.
     schema: SchemaRef,
+    /// Those of the scan that a projection above it gives, perhaps by other names; `None`: all.
+    columns: Option<Vec<usize>>,
 }
 
 impl MemoryTable {
-    /// The table that a plan scans, if it scans one whole.
+    /// The table that a plan scans, if it scans one whole, and does no more than choose columns and name them.
     pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<MemoryTable> {
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+            let table = MemoryTable::of(projection.input())?;
+            let place = |e: &ProjectionExpr| {
+                let index = e.expr.downcast_ref::<Column>()?.index();
+                Some(table.columns.as_ref().map_or(index, |c| c[index]))
+            };
+            let columns = projection.expr().iter().map(place).collect::<Option<Vec<usize>>>()?;
+            return Some(MemoryTable { schema: plan.schema(), columns: Some(columns), ..table });
+        }
         let scan = plan.downcast_ref::<DataSourceExec>()?;
         if scan.fetch().is_some() || !scan.data_source().is::<MemorySourceConfig>() {
             return None;
         }
-        Some(MemoryTable { source: Arc::clone(scan.data_source()), schema: plan.schema() })
+        Some(MemoryTable { source: Arc::clone(scan.data_source()), schema: plan.schema(), columns: None })
     }
 
     fn config(&self) -> Option<&MemorySourceConfig> {
@@ -135,6 +150,10 @@ impl MemoryTable {
             None => batch.columns().iter().map(slice).collect(),
             Some(columns) => columns.iter().map(|c| slice(batch.column(*c))).collect(),
         };
+        let columns = match &self.columns {
+            None => columns,
+            Some(chosen) => chosen.iter().map(|c| Arc::clone(&columns[*c])).collect(),
+        };
         with_rows(&self.schema, columns, piece.rows)
     }
 }
@@ -183,18 +202,39 @@ pub fn range_morsel(start: u64, rows: usize) -> Result<MorselRows> {
 
 /// The rows of one partition, cut to size as they are asked for.
 pub enum MorselStream {
-    Range { next: u64, end: u64 },
-    Memory { table: Arc<MemoryTable>, pieces: VecDeque<Piece> },
-    Child { stream: SendableRecordBatchStream, rest: Option<RecordBatch> },
+    Range {
+        next: u64,
+        end: u64,
+    },
+    Memory {
+        table: Arc<MemoryTable>,
+        pieces: VecDeque<Piece>,
+    },
+    Child {
+        stream: SendableRecordBatchStream,
+        rest: Option<RecordBatch>,
+    },
+    /// Of a build side.
+    Kept {
+        rows: Arc<KeptRows>,
+        left: Range<usize>,
+    },
 }
 
 impl MorselStream {
+    /// All rows that are left of a build side.
+    pub fn of_kept(rows: Arc<KeptRows>) -> MorselStream {
+        let left = 0..rows.rows();
+        MorselStream::Kept { rows, left }
+    }
+
     /// How many rows are left, where that is known.
     pub fn known_rows(&self) -> Option<usize> {
         match self {
             MorselStream::Range { next, end } => usize::try_from(*end - *next).ok(),
             MorselStream::Memory { pieces, .. } => Some(pieces.iter().map(Piece::rows).sum()),
             MorselStream::Child { .. } => None,
+            MorselStream::Kept { left, .. } => Some(left.len()),
         }
     }
 
@@ -220,6 +260,14 @@ impl MorselStream {
                 }
                 let batch = table.read(front);
                 Poll::Ready(Some(batch.map(|batch| MorselRows { batch, row_base: 0 })))
+            }
+            MorselStream::Kept { rows, left } => {
+                let take = left.start..left.end.min(left.start.saturating_add(max_rows));
+                if take.is_empty() {
+                    return Poll::Ready(None);
+                }
+                left.start = take.end;
+                Poll::Ready(Some(rows.read(take)))
             }
             MorselStream::Child { stream, rest } => loop {
                 if let Some(batch) = rest.take() {
@@ -262,7 +310,7 @@ mod tests {
         let partitions: Vec<Vec<RecordBatch>> =
             partitions.iter().map(|p| p.iter().map(|r| batch(*r)).collect()).collect();
         let config = MemorySourceConfig::try_new(&partitions, Arc::clone(&schema), None).unwrap();
-        MemoryTable { source: Arc::new(config), schema }
+        MemoryTable { source: Arc::new(config), schema, columns: None }
     }
 
     fn rows_of(table: &MemoryTable, pieces: &[Piece]) -> Vec<i64> {

@@ -14,7 +14,7 @@
 mod comparison;
 mod expressions;
 mod queries;
-mod random;
+pub mod random;
 mod tables;
 mod values;
 

@@ -6,6 +6,7 @@
 //! loops nothing can fail: their operations are the forms that do not, or are guarded.
 
 use super::batches::{self, Range};
+use super::joined::RandomJoin;
 use super::random::Random;
 use arrow::datatypes::{DataType, TimeUnit as ArrowUnit};
 use fuseline_codegen::ir::op::cast_is_total;
@@ -76,8 +77,9 @@ const TRUNCS: [TruncTo; 10] = [
 const PATTERNS: [&str; 14] =
     ["", "%", "_", "a%", "%c", "%b%", "a_c", "a\\_c", "%o%o%", "ab%de", "É", "%ß%", "_😀_", "k%K"];
 
-/// A loop and the columns it was made for.
-pub fn random_loop(r: &mut Random, can_fail: bool) -> Loop {
+/// A loop and the columns it was made for, and as many build sides that it probes.
+pub fn random_loop(r: &mut Random, can_fail: bool, joins: usize) -> (Loop, Vec<RandomJoin>) {
+    let mut made = vec![];
     let mut g = Grower { b: LoopBuilder::new(), pool: vec![], inputs: 0, scope: None, can_fail, r };
     for i in 0..1 + g.r.below(4) {
         let data_type = batches::data_type(g.r);
@@ -94,20 +96,26 @@ pub fn random_loop(r: &mut Random, can_fail: bool) -> Loop {
             let v = g.value(Ty::Bool, 2);
             g.b.filter(v).expect("a bool");
         }
+        if made.len() < joins && g.r.percent(60) {
+            g.join(&mut made);
+        }
+    }
+    while made.len() < joins {
+        g.join(&mut made);
     }
     let sink = match g.r.below(10) {
         0..6 => g.emit(),
         6..8 => Sink::Aggregate(g.aggs()),
         _ => g.group(),
     };
-    g.b.finish(sink).0
+    (g.b.finish(sink).0, made)
 }
 
-struct Grower<'r> {
-    r: &'r mut Random,
-    b: LoopBuilder,
+pub struct Grower<'r> {
+    pub r: &'r mut Random,
+    pub b: LoopBuilder,
     /// Values that may be used here; those of the scope come last.
-    pool: Vec<ValueId>,
+    pub pool: Vec<ValueId>,
     inputs: usize,
     /// The condition of the CASE arm being grown.
     scope: Option<ValueId>,
@@ -115,7 +123,7 @@ struct Grower<'r> {
 }
 
 impl Grower<'_> {
-    fn inst(&mut self, op: Op, args: &[ValueId]) -> ValueId {
+    pub fn inst(&mut self, op: Op, args: &[ValueId]) -> ValueId {
         let scope = self.scope;
         self.b.inst(op, args, scope).unwrap_or_else(|e| panic!("the generator made nonsense: {e}"))
     }
@@ -127,7 +135,7 @@ impl Grower<'_> {
     }
 
     /// Some value of the type.
-    fn value(&mut self, ty: Ty, depth: usize) -> ValueId {
+    pub fn value(&mut self, ty: Ty, depth: usize) -> ValueId {
         let known: Vec<ValueId> = self.pool.iter().copied().filter(|v| self.b.ty(*v) == ty).collect();
         if !known.is_empty() && self.r.percent(if depth == 0 { 90 } else { 60 }) {
             return self.r.pick(&known);

@@ -4,6 +4,7 @@ pub mod batches;
 pub mod compare;
 pub mod data;
 pub mod engines;
+pub mod joined;
 pub mod loops;
 pub mod random;
 pub mod shrink;

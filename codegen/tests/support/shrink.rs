@@ -1,6 +1,7 @@
 //! Makes a failing case small: fewer outputs, instructions and rows, as long as it still fails.
 
 use super::data::{lits_of, shown};
+use super::joined::RandomJoin;
 use arrow::array::{Array, ArrayRef};
 use fuseline_codegen::ir::{Lit, Loop, LoopBuilder, Op, Sink, Step, ValueId};
 
@@ -11,6 +12,8 @@ pub struct Case {
     pub inputs: Vec<ArrayRef>,
     pub rows: usize,
     pub row_base: i64,
+    /// The build sides that it probes.
+    pub joins: Vec<RandomJoin>,
 }
 
 impl Case {
@@ -25,6 +28,14 @@ impl Case {
             text += &format!("\ncolumn {i} = {}", shown(column));
             if offset > 0 {
                 text += &format!("   # sliced at {offset}");
+            }
+        }
+        for (i, join) in self.joins.iter().enumerate() {
+            text += &format!("\njoin {i}, NULLs equal: {}", join.null_equal);
+            for (what, columns) in [("key", &join.keys), ("column", &join.columns)] {
+                for column in columns {
+                    text += &format!("\n  {what} {}: {}", column.data_type(), shown(column));
+                }
             }
         }
         text
@@ -44,6 +55,7 @@ pub fn shrink(case: Case, fails: impl Fn(&Case) -> bool) -> Case {
 
 fn steps(case: &Case) -> Vec<Case> {
     let mut out = fewer_rows(case);
+    out.extend(fewer_build_rows(case));
     let source = &case.source;
     match &source.sink {
         Sink::Emit(columns) if columns.len() > 1 => {
@@ -76,7 +88,7 @@ fn steps(case: &Case) -> Vec<Case> {
         }
     }
     for (at, step) in source.steps.iter().enumerate() {
-        if matches!(step, Step::Filter(_)) {
+        if matches!(step, Step::Filter(_) | Step::Visit { .. }) {
             out.extend(rebuilt(case, source.sink.clone(), Some(at), |_| None));
         }
     }
@@ -125,8 +137,15 @@ fn rebuilt(
     for (at, step) in source.steps.iter().enumerate() {
         match step {
             Step::Filter(_) if without_step == Some(at) => {}
-            // Random loops have no joins.
-            Step::Expand(_) | Step::Visit { .. } => return None,
+            Step::Visit { .. } if without_step == Some(at) => {}
+            Step::Visit { join, row } => b.visit(*join, new_id[row.index()]),
+            Step::Expand(v) => {
+                let Op::Expand { join, outer } = source.value(*v).op else { return None };
+                if replace(v.index()).is_some() {
+                    return None;
+                }
+                new_id[v.index()] = b.expand(join, new_id[source.value(*v).args[0].index()], outer).ok()?;
+            }
             Step::Filter(v) => b.filter(new_id[v.index()]).ok()?,
             Step::Let(v) => {
                 let inst = source.value(*v);
@@ -166,10 +185,30 @@ fn rebuilt(
     Some(Case { source: smaller, inputs, ..case.clone() })
 }
 
+fn fewer_build_rows(case: &Case) -> Vec<Case> {
+    let mut out = vec![];
+    for (number, join) in case.joins.iter().enumerate() {
+        let n = join.keys.first().map_or(0, |k| k.len());
+        for rows in [n / 8, n / 2, n.saturating_sub(1)] {
+            for from in [0, n - rows] {
+                if rows < n {
+                    let part = |a: &ArrayRef| a.slice(from, rows);
+                    let mut smaller = case.clone();
+                    smaller.joins[number].keys = join.keys.iter().map(part).collect();
+                    smaller.joins[number].columns = join.columns.iter().map(part).collect();
+                    out.push(smaller);
+                }
+            }
+        }
+    }
+    out
+}
+
 fn fewer_rows(case: &Case) -> Vec<Case> {
     let part = |from: usize, rows: usize| {
         let inputs = case.inputs.iter().map(|a| a.slice(from, rows)).collect();
-        Case { source: case.source.clone(), inputs, rows, row_base: case.row_base + from as i64 }
+        let row_base = case.row_base + from as i64;
+        Case { source: case.source.clone(), inputs, rows, row_base, joins: case.joins.clone() }
     };
     let n = case.rows;
     let mut out = vec![];

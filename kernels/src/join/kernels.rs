@@ -4,14 +4,14 @@
 //! Rows without a partner get the number 0 and a cleared bit, so that whatever reads the number may load
 //! from a column, which has at least one row of padding.
 
-use super::table::{Index, IntKey, JoinTable, PackKind, find_int, hash_int, home};
+use super::bits::KeyBits;
+use super::packed::probe_packed;
+use super::table::{Index, IntKey, JoinTable, find_int, hash_int, home};
 use crate::bitmap::bit_or_all;
 use crate::group::memory::prefetch;
-use crate::group::text::{NULL_HEADER, text_words};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::V4;
 use crate::isa::{dispatch, plain};
-use crate::strings::StrRef;
 
 macro_rules! probes {
     ($($name:ident: $ty:ty, $body:ident;)*) => {
@@ -61,15 +61,15 @@ dispatch! {
     pub fn rt_join_fetch_8 = fetch_8(n: usize, rows: *const u32, found: *const u8, data: *const u8, out: *mut u8);
     /// The same for 16 bytes.
     pub fn rt_join_fetch_16 = fetch_16(n: usize, rows: *const u32, found: *const u8, data: *const u8, out: *mut u8);
-}
-
-plain! {
     /// Looks up `n` keys of several columns: `columns` holds for each the address of its chunk buffer, then
     /// that of its validity or null. `packed` is room for the packed keys.
     pub fn rt_join_probe_packed = probe_packed(
         table: *const JoinTable, n: usize, columns: *const *const u8, packed: *mut u64, rows: *mut u32,
         found: *mut u8,
     );
+}
+
+plain! {
     /// Staged bits of rows from bits of the build side (null: all set), cleared where `found` is.
     pub fn rt_join_fetch_bits = fetch_bits(
         n: usize, rows: *const u32, found: *const u8, bits: *const u8, out: *mut u8,
@@ -175,6 +175,10 @@ unsafe fn probe<T: IntKey, const ISA: u8>(
             }
             Index::Ints { slots, count } => {
                 let at = slots.as_ptr();
+                if let (Some(keyed), 0) = (&table.bits, null) {
+                    let slots = (at, *count, table.is_far());
+                    return probe_bits::<T, ISA>(keyed, slots, n, (keys, valid), (rows, found));
+                }
                 let far = table.is_far();
                 let mut first = 0;
                 while first < n {
@@ -214,6 +218,53 @@ unsafe fn probe<T: IntKey, const ISA: u8>(
             }
         }
         bits.flush();
+    }
+}
+
+/// As [`probe`], asking bits first: only rows whose key is one are looked up.
+#[inline(always)]
+unsafe fn probe_bits<T: IntKey, const ISA: u8>(
+    keyed: &KeyBits,
+    (at, count, far): (*mut u64, u64, bool),
+    n: usize,
+    (keys, valid): (*const T, *const u8),
+    (rows, found): (*mut u32, *mut u8),
+) {
+    // SAFETY: buffers have n rows and are readable up to the next multiple of 8; bits are staged in words.
+    unsafe {
+        rows.write_bytes(0, n);
+        let mut first = 0;
+        while first < n {
+            let some = (n - first).min(64);
+            let keys = keys.add(first);
+            #[cfg(target_arch = "x86_64")]
+            let mut bits = if ISA >= V4 && (size_of::<T>() == 8 || size_of::<T>() == 4) {
+                keyed.test_wide(keys, some)
+            } else {
+                keyed.test(keys, some)
+            };
+            #[cfg(not(target_arch = "x86_64"))]
+            let mut bits = keyed.test(keys, some);
+            if !valid.is_null() {
+                bits &= crate::bitmap::word(valid, first / 64);
+            }
+            found.add(first / 8).cast::<u64>().write_unaligned(bits);
+            if far && bits.count_ones() > 1 {
+                let mut ahead = bits;
+                while ahead != 0 {
+                    let key = (*keys.add(ahead.trailing_zeros() as usize)).word();
+                    prefetch(at.wrapping_add(home(hash_int(key), count) * 2));
+                    ahead &= ahead - 1;
+                }
+            }
+            while bits != 0 {
+                let i = bits.trailing_zeros() as usize;
+                let slot = find_int(at, count, (*keys.add(i)).word());
+                *rows.add(first + i) = *at.add(slot * 2 + 1) as u32 - 1;
+                bits &= bits - 1;
+            }
+            first += 64;
+        }
     }
 }
 
@@ -313,90 +364,6 @@ unsafe fn fetch_bits(n: usize, rows: *const u32, found: *const u8, bits: *const 
     }
     // SAFETY: as above.
     unsafe { to.flush() };
-}
-
-unsafe fn probe_packed(
-    table: *const JoinTable,
-    n: usize,
-    columns: *const *const u8,
-    packed: *mut u64,
-    rows: *mut u32,
-    found: *mut u8,
-) {
-    // SAFETY: buffers have n rows, `packed` room for as many keys; columns are those of the table's keys.
-    unsafe {
-        let table = &*table;
-        let mut bits = Bits::new(found);
-        let Index::Packed { slots, count, spec, .. } = &table.index else {
-            // An empty build side.
-            for i in 0..n {
-                *rows.add(i) = 0;
-                bits.push(false);
-            }
-            bits.flush();
-            return;
-        };
-        packed.write_bytes(0, n * spec.key_words);
-        let mut usable = [u64::MAX; 16];
-        for (k, key) in spec.keys.iter().enumerate() {
-            let (data, valid) = (*columns.add(2 * k), *columns.add(2 * k + 1));
-            if !spec.null_equal && !valid.is_null() {
-                for (at, word) in usable.iter_mut().enumerate().take(n.div_ceil(64)) {
-                    *word &= crate::bitmap::word(valid, at);
-                }
-            }
-            for i in 0..n {
-                let words = packed.add(i * spec.key_words);
-                let at = words.add(key.word);
-                if !bit_or_all(valid, i) {
-                    match key.null {
-                        Some((word, bit)) => *words.add(word) |= 1 << bit,
-                        None => *at = NULL_HEADER,
-                    }
-                    continue;
-                }
-                match key.kind {
-                    PackKind::Bits => *at |= u64::from(bit_or_all(data, i)) << key.shift,
-                    PackKind::W1 => *at |= u64::from(*data.add(i)) << key.shift,
-                    PackKind::W2 => *at |= u64::from(*data.cast::<u16>().add(i)) << key.shift,
-                    PackKind::W4 => *at |= u64::from(*data.cast::<u32>().add(i)) << key.shift,
-                    PackKind::W8 => *at = data.cast::<u64>().add(i).read_unaligned(),
-                    PackKind::W16 => {
-                        at.cast::<u128>().write_unaligned(data.cast::<u128>().add(i).read_unaligned());
-                    }
-                    PackKind::F32 => {
-                        let value = *data.cast::<u32>().add(i);
-                        let value = if value == 1 << 31 { 0 } else { value };
-                        *at |= u64::from(value) << key.shift;
-                    }
-                    PackKind::F64 => {
-                        let value = data.cast::<u64>().add(i).read_unaligned();
-                        *at = if value == 1 << 63 { 0 } else { value };
-                    }
-                    PackKind::Text => {
-                        let text = &*data.cast::<StrRef>().add(i);
-                        let [header, second] = text_words(text);
-                        (*at, *at.add(1)) = (header, second);
-                        *words.add(key.pointer) = text.ptr as u64;
-                    }
-                }
-            }
-        }
-        if table.is_far() {
-            for i in 0..n {
-                let key = packed.add(i * spec.key_words);
-                let hash = crate::group::hash_words((0..spec.words).map(|w| *key.add(w)));
-                prefetch(slots.as_ptr().wrapping_add(home(hash, *count)));
-            }
-        }
-        for i in 0..n {
-            let counts = usable[i / 64] >> (i % 64) & 1 == 1;
-            let entry = if counts { table.find_packed(packed.add(i * spec.key_words)) } else { None };
-            *rows.add(i) = entry.unwrap_or(0);
-            bits.push(entry.is_some());
-        }
-        bits.flush();
-    }
 }
 
 unsafe fn expand(table: *const JoinTable, request: *mut Expansion) -> usize {

@@ -10,9 +10,15 @@
 //! keys are one integer of a small range, slots that hold the key itself where they are one integer of any
 //! other, and slots with a tag of the hash in front of packed keys otherwise.
 //!
-//! [`table`] has the table and how it is built, [`kernels`] what generated code calls once per chunk.
+//! [`table`] has the table and how it is built, [`kernels`] and `packed` what generated code calls once per
+//! chunk,
+//! `visited` which build rows were met, `bits` what is asked before slots are searched.
 
+mod bits;
+mod build_packed;
 pub mod kernels;
+mod packed;
 pub mod table;
+mod visited;
 
 pub use table::{JoinTable, KeyPack, PackKind, PackSpec};

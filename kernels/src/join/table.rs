@@ -8,10 +8,12 @@
 //!   integer key has the entry `null`, and that of packed keys is a bit of them;
 //! * once built, nothing changes but the bits of visited rows.
 
+use super::bits::KeyBits;
+use super::visited::Visited;
 use crate::group::hash_words;
 use crate::group::memory::{Words, prefetch};
 use crate::group::text::{is_long, long_equal};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// How a key column lies in chunk buffers, and what becomes of it in a packed key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ const DENSE_PER_ROW: u64 = 8;
 const NEAR_BYTES: usize = 512 << 10;
 /// Below this many rows one thread builds.
 const PARALLEL_ROWS: usize = 1 << 16;
-const BLOCK: usize = 1024;
+pub(super) const BLOCK: usize = 1024;
 
 #[derive(Debug)]
 pub(super) enum Index {
@@ -77,13 +79,17 @@ pub struct JoinTable {
     pub(super) index: Index,
     /// `entry + 1` of NULL, for a single integer key where NULLs are equal.
     pub(super) null: u32,
+    /// Which integers are keys, where that is worth asking first.
+    pub(super) bits: Option<KeyBits>,
+    /// The same of some columns of packed keys, by their number.
+    pub(super) key_bits: Vec<(usize, KeyBits)>,
     /// Rows by entry, and at each entry how many; empty while keys are unique.
     pub(super) rows: Vec<u32>,
     pub(super) counts: Vec<u32>,
-    build_rows: usize,
-    most: u32,
+    pub(super) build_rows: usize,
+    pub(super) most: u32,
     /// Bits of build rows that matched, where somebody asks.
-    visited: Vec<AtomicU64>,
+    pub(super) visited: Visited,
 }
 
 /// Integers that are looked up by value.
@@ -116,7 +122,7 @@ pub(super) fn home(hash: u64, count: u64) -> usize {
     ((hash >> 32).wrapping_mul(count) >> 32) as usize
 }
 
-fn slots_for(rows: usize) -> usize {
+pub(super) fn slots_for(rows: usize) -> usize {
     rows * 2 + 8
 }
 
@@ -187,11 +193,13 @@ impl JoinTable {
         let mut table = JoinTable {
             index: Index::Dense { map: vec![0; 1], base: 0, len: 0 },
             null: 0,
+            bits: None,
+            key_bits: vec![],
             rows: vec![],
             counts: vec![],
             build_rows: keys.len(),
             most: 1,
-            visited: vec![],
+            visited: Visited::default(),
         };
         let nulls: Vec<u32> = match valid {
             Some(valid) if null_equal => (0..keys.len() as u32).filter(|i| !valid(*i as usize)).collect(),
@@ -202,6 +210,7 @@ impl JoinTable {
         } else if range < limit {
             table.dense(keys, &counts, (least as u64, range + 1), parts)
         } else {
+            table.bits = KeyBits::of(keys, counts, (least as u64, range));
             table.ints(keys, &counts, parts)
         };
         if unique && nulls.len() <= 1 {
@@ -362,127 +371,15 @@ impl JoinTable {
         (self.rows, self.counts, self.most) = (rows, lens, most.max(1));
     }
 
-    /// Of packed keys, of which row `i` lies at `i * spec.key_words`; only rows with `counts` are looked up.
-    /// The strings that pointers name live as long as the table.
-    ///
-    /// # Panics
-    /// If there are more rows than 32-bit numbers.
-    pub fn of_packed(
-        packed: Vec<u64>,
-        rows: usize,
-        spec: PackSpec,
-        counts: &dyn Fn(usize) -> bool,
-    ) -> JoinTable {
-        assert!(rows < u32::MAX as usize - 1, "too many rows for a join");
-        let count = slots_for(rows);
-        let slots = Words::zeroed(count);
-        let (at, key_words) = (slots.as_ptr(), spec.key_words);
-        // The first row of each row's key, and at it how many there are.
-        let mut first_of = vec![u32::MAX; rows];
-        let mut lens = vec![0u32; rows];
-        let mut unique = true;
-        let mut hashes = [0u64; BLOCK];
-        for first in (0..rows).step_by(BLOCK) {
-            let end = (first + BLOCK).min(rows);
-            for i in first..end {
-                let key = &packed[i * key_words..i * key_words + spec.words];
-                let hash = hash_words(key.iter().copied());
-                hashes[i - first] = hash;
-                prefetch(at.wrapping_add(home(hash, count as u64)));
-            }
-            for i in (first..end).filter(|i| counts(*i)) {
-                let hash = hashes[i - first];
-                let mut slot = home(hash, count as u64);
-                loop {
-                    // SAFETY: there are `count` slots.
-                    let value = unsafe { &mut *at.add(slot) };
-                    if *value == 0 {
-                        *value = (hash >> 32) << 32 | (i as u64 + 1);
-                        first_of[i] = i as u32;
-                        lens[i] = 1;
-                        break;
-                    }
-                    let other = *value as u32 as usize - 1;
-                    let (a, b) = (packed[other * key_words..].as_ptr(), packed[i * key_words..].as_ptr());
-                    // SAFETY: both are packed keys.
-                    if *value >> 32 == hash >> 32 && unsafe { same_key(&spec, a, b) } {
-                        first_of[i] = other as u32;
-                        lens[other] += 1;
-                        unique = false;
-                        break;
-                    }
-                    slot = if slot + 1 == count { 0 } else { slot + 1 };
-                }
-            }
-        }
-        let mut table = JoinTable {
-            index: Index::Dense { map: vec![0], base: 0, len: 0 },
-            null: 0,
-            rows: vec![],
-            counts: vec![],
-            build_rows: rows,
-            most: 1,
-            visited: vec![],
-        };
-        let keys = Words::zeroed(packed.len().max(key_words));
-        // SAFETY: as many words; they do not overlap.
-        unsafe { keys.as_ptr().copy_from_nonoverlapping(packed.as_ptr(), packed.len()) };
-        if !unique {
-            let (mut list, mut counts) = (vec![0u32; rows], vec![0u32; rows]);
-            let mut entry_of = vec![0u32; rows];
-            let mut next = 0u32;
-            for i in 0..rows {
-                if lens[i] == 0 {
-                    continue;
-                }
-                entry_of[i] = next;
-                counts[next as usize] = lens[i];
-                // SAFETY: entry and row are below `rows`.
-                unsafe {
-                    let from = packed.as_ptr().add(i * key_words);
-                    keys.as_ptr().add(next as usize * key_words).copy_from_nonoverlapping(from, key_words);
-                }
-                next += lens[i];
-                table.most = table.most.max(lens[i]);
-                lens[i] = 0;
-            }
-            for i in (0..rows).filter(|i| first_of[*i] != u32::MAX) {
-                let first = first_of[i] as usize;
-                list[(entry_of[first] + lens[first]) as usize] = i as u32;
-                lens[first] += 1;
-            }
-            for slot in 0..count {
-                // SAFETY: there are `count` slots.
-                let value = unsafe { &mut *at.add(slot) };
-                if *value != 0 {
-                    let entry = entry_of[*value as u32 as usize - 1];
-                    *value = *value >> 32 << 32 | u64::from(entry + 1);
-                }
-            }
-            (table.rows, table.counts) = (list, counts);
-        }
-        table.index = Index::Packed { slots, count: count as u64, keys, spec };
-        table
-    }
-
     /// Prepares for [`JoinTable::visit`].
     pub fn track_visits(&mut self) {
-        self.visited = (0..self.build_rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        self.visited = Visited::new(self.build_rows);
     }
 
-    /// Notes that a build row matched.
+    /// Notes a build row, or an entry.
     #[inline(always)]
-    pub fn visit(&self, row: u32) {
-        if let Some(word) = self.visited.get(row as usize / 64) {
-            let bit = 1u64 << (row % 64);
-            if word.load(Ordering::Relaxed) & bit == 0 {
-                word.fetch_or(bit, Ordering::Relaxed);
-            }
-        }
-    }
-
-    pub fn is_visited(&self, row: usize) -> bool {
-        self.visited.get(row / 64).is_some_and(|w| w.load(Ordering::Relaxed) >> (row % 64) & 1 == 1)
+    pub fn visit(&self, number: u32) {
+        self.visited.set(number);
     }
 
     /// Whether no key has two rows, so that an entry is a row.
@@ -515,13 +412,15 @@ impl JoinTable {
             Index::Ints { slots, .. } => slots.bytes(),
             Index::Packed { slots, keys, .. } => slots.bytes() + keys.bytes(),
         };
-        index + (self.rows.len() + self.counts.len()) * 4 + self.visited.len() * 8
+        let bits = self.bits.iter().chain(self.key_bits.iter().map(|(_, bits)| bits));
+        let index = index + bits.map(KeyBits::bytes).sum::<usize>();
+        index + (self.rows.len() + self.counts.len()) * 4 + self.visited.bytes()
     }
 
     /// Bytes that a table of so many rows takes at most.
     pub fn memory_for(rows: usize, key_words: usize) -> usize {
-        // Slots of two words and a half, or the array; lists; packed keys twice while it is built.
-        rows.saturating_mul(48 + 16 * key_words)
+        // Slots of two words and a half, or the array; bits; lists; packed keys twice while it is built.
+        rows.saturating_mul(80 + 16 * key_words)
     }
 
     pub(super) fn is_far(&self) -> bool {
@@ -557,10 +456,20 @@ impl JoinTable {
     /// `key` has the words of the table's keys, and its pointers point at living strings.
     #[inline(always)]
     pub unsafe fn find_packed(&self, key: *const u64) -> Option<u32> {
+        let Index::Packed { spec, .. } = &self.index else { return None };
+        // SAFETY: the caller's promise.
+        unsafe { self.find_hashed(key, hash_words((0..spec.words).map(|i| *key.add(i)))) }
+    }
+
+    /// The same with the hash of the key's words.
+    ///
+    /// # Safety
+    /// As of [`JoinTable::find_packed`].
+    #[inline(always)]
+    pub(super) unsafe fn find_hashed(&self, key: *const u64, hash: u64) -> Option<u32> {
         let Index::Packed { slots, count, keys, spec } = &self.index else { return None };
         // SAFETY: the caller's promise; the search ends because half of the slots are empty.
         unsafe {
-            let hash = hash_words((0..spec.words).map(|i| *key.add(i)));
             let mut slot = home(hash, *count);
             loop {
                 let value = *slots.as_ptr().add(slot);
@@ -623,7 +532,7 @@ pub(super) unsafe fn find_int(at: *const u64, count: u64, key: u64) -> usize {
 /// # Safety
 /// Both are packed keys of this form, their strings alive.
 #[inline(always)]
-unsafe fn same_key(spec: &PackSpec, a: *const u64, b: *const u64) -> bool {
+pub(super) unsafe fn same_key(spec: &PackSpec, a: *const u64, b: *const u64) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
         for i in 0..spec.words {

@@ -6,7 +6,8 @@
 //! occurrence is evaluated on each surviving row once.
 
 use super::{Col, Ctx, Expr, Native, PendingCall, Scope, StageBuilder, can_emit, data_type, sql};
-use arrow::datatypes::Field;
+use crate::stage::Work;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
@@ -14,7 +15,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{HigherOrderFunctionExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
-use fuseline_codegen::ir::{Lit, Op, ValueId};
+use fuseline_codegen::ir::{Lit, Loop, Op, ValueId};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ impl StageBuilder {
         let name = sql(expr);
         let call = PendingCall {
             name: name.clone(),
-            expr: bound,
+            work: Work::Expr(bound),
             args,
             under: cx.under,
             field: Arc::new(Field::new(name, data_type, true)),
@@ -60,13 +61,31 @@ impl StageBuilder {
                 && (c.under.is_none() || c.under == call.under)
                 && c.args == call.args
                 && c.filters_before <= call.filters_before
-                && c.expr.eq(&call.expr)
+                && match (&c.work, &call.work) {
+                    (Work::Expr(a), Work::Expr(b)) => a.eq(b),
+                    (Work::Matches { .. }, _) | (_, Work::Matches { .. }) => false,
+                }
         };
         if let Some(k) = self.calls.iter().position(same) {
             return Ok(Col::Call(k));
         }
         self.calls.push(call);
         Ok(Col::Call(self.calls.len() - 1))
+    }
+
+    /// Makes a call of a loop of its own over these columns, which asks whether rows have partners.
+    pub fn matches(&mut self, name: String, loop_: Loop, columns: Vec<usize>, args: Vec<Col>) -> Col {
+        self.calls.push(PendingCall {
+            field: Arc::new(Field::new(&name, DataType::Boolean, false)),
+            name,
+            work: Work::Matches { loop_: Arc::new(loop_), columns },
+            args,
+            under: None,
+            filters_before: self.filters.len(),
+            volatile: false,
+            why: "a row may have several partners, any of which may meet the condition".to_owned(),
+        });
+        Col::Call(self.calls.len() - 1)
     }
 
     /// An operand of a call, over the call's argument columns.
@@ -138,8 +157,17 @@ fn rebind(expr: &Expr, scope: &Scope, args: &mut Vec<Col>) -> Native<Expr> {
     if missing { Err("it refers to a column that its input lacks".to_owned()) } else { Ok(bound.data) }
 }
 
-/// A call's expression, its argument `i` being column `columns[i]`.
-pub(crate) fn over_columns(expr: &Expr, columns: &[usize]) -> Native<Expr> {
+/// What a call does, its argument `i` being column `columns[i]`.
+pub(crate) fn work_over(work: &Work, columns: &[usize]) -> Native<Work> {
+    Ok(match work {
+        Work::Expr(expr) => Work::Expr(over_columns(expr, columns)?),
+        Work::Matches { loop_, columns: args } => {
+            Work::Matches { loop_: Arc::clone(loop_), columns: args.iter().map(|a| columns[*a]).collect() }
+        }
+    })
+}
+
+fn over_columns(expr: &Expr, columns: &[usize]) -> Native<Expr> {
     Arc::clone(expr)
         .transform_down(|e| {
             let Some(column) = e.downcast_ref::<Column>() else {

@@ -22,10 +22,11 @@ mod literal;
 mod math;
 mod string;
 
-pub(crate) use bind::{is_expensive, over_columns};
+pub(crate) use bind::{is_expensive, work_over};
 pub(crate) use case::mistyped_case;
 
 use crate::options::PlanOptions;
+use crate::stage::Work;
 use crate::support::Reason;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::physical_expr::ScalarFunctionExpr;
@@ -69,8 +70,8 @@ pub(crate) enum InputKey {
 #[derive(Clone, Debug)]
 pub(crate) struct PendingCall {
     pub name: String,
-    /// Its `Column(i)` is `args[i]`.
-    pub expr: Expr,
+    /// Its column `i` is `args[i]`.
+    pub work: Work,
     pub args: Vec<Col>,
     pub under: Option<ValueId>,
     pub field: FieldRef,
@@ -103,6 +104,9 @@ pub(crate) struct StageBuilder {
     pub calls: Vec<PendingCall>,
     pub filters: Vec<ValueId>,
     pub options: PlanOptions,
+    /// Every column may be NULL, whatever its schema says: rows of a join that have no partner take the same
+    /// steps, and all above must be planned alike for both.
+    pub all_nullable: bool,
     known: HashMap<InputKey, ValueId>,
     /// Types of operators by the address of their expression, which the plan keeps alive; of one
     /// scope, see [`StageBuilder::enter`].
@@ -119,6 +123,7 @@ impl StageBuilder {
             calls: vec![],
             filters: vec![],
             options,
+            all_nullable: false,
             known: HashMap::new(),
             operator_types: HashMap::new(),
             depth: 0,

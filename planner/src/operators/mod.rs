@@ -3,21 +3,23 @@
 //! [`plan_stage`] walks from a plan node downward while operators can be absorbed, then builds the
 //! stage's program from the bottom up. What it absorbs: filters, projections, limits above them,
 //! round-robin exchanges (the runtime deals out rows itself), the probe sides of hash joins, aggregates at the top, by
-//! group or not, and generated ranges at the bottom.
+//! group or not, and generated ranges at the bottom. Where joins keep rows of their build sides, several programs
+//! are made of one run ([`passes`]).
 
 mod aggregate;
 mod grouped;
 mod join;
+mod kept;
+mod matches;
+mod passes;
 mod range;
 
 use crate::expr::{Col, Ctx, Expr, Scope, StageBuilder, is_expensive, mistyped_case, sql};
-use crate::finals::FinalColumn;
 use crate::options::{FusionMode, PlanOptions};
-use crate::segments::{Ending, cut};
-use crate::stage::{FusedOperator, GroupScope, Limit, PlannedStage, Source, Stage, StageSink};
+use crate::stage::{Call, FusedOperator, GroupScope, Limit, PlannedStage, Source};
 use crate::support::{Reason, Support};
 use aggregate::Aggregates;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::physical_expr::split_conjunction;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -30,9 +32,10 @@ use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
-use fuseline_codegen::ir::{Agg, Op, Sink, ValueId, verify};
-use grouped::{GroupEnd, Grouped};
+use fuseline_codegen::ir::{Op, Sink, ValueId};
+use grouped::Grouped;
 use join::Joined;
+use passes::Passes;
 use range::Range;
 pub use range::series_rows;
 use std::sync::Arc;
@@ -66,6 +69,31 @@ impl Run {
     /// Whether it aggregates, by group or not.
     fn aggregates(&self) -> bool {
         self.aggregates.is_some() || self.grouped.is_some()
+    }
+
+    /// From the root down.
+    fn joins_down(&self) -> impl Iterator<Item = &Joined> {
+        self.steps.iter().filter_map(|s| match s {
+            Step::Join(joined) => Some(joined),
+            Step::Filter(_) | Step::Project(_) => None,
+        })
+    }
+
+    /// From the source up, in the order of their numbers.
+    fn joins(&self) -> impl Iterator<Item = &Joined> {
+        let down: Vec<&Joined> = self.joins_down().collect();
+        down.into_iter().rev()
+    }
+
+    /// A limit that applies to what a node below puts out; whether it can be one of the stage.
+    fn take_fetch(&mut self, fetch: Option<usize>) -> bool {
+        let Some(fetch) = fetch else { return true };
+        let only_projections = self.steps.iter().all(|s| matches!(s, Step::Project(_)));
+        if self.aggregates() || !only_projections || self.partitions.is_some() {
+            return false;
+        }
+        self.limit = over(self.limit, Limit { skip: 0, fetch: Some(fetch) });
+        true
     }
 
     /// Whether what it aggregates are the rows of all partitions.
@@ -182,12 +210,8 @@ fn match_steps(run: &mut Run, mut node: Plan, options: &PlanOptions) {
             break;
         }
         if let Some(filter) = node.downcast_ref::<FilterExec>() {
-            if let Some(fetch) = filter.fetch() {
-                let only_projections = run.steps.iter().all(|s| matches!(s, Step::Project(_)));
-                if run.aggregates() || !only_projections || run.partitions.is_some() {
-                    break;
-                }
-                run.limit = over(run.limit, Limit { skip: 0, fetch: Some(fetch) });
+            if !run.take_fetch(filter.fetch()) {
+                break;
             }
             run.operators.push(FusedOperator { text: one_line(&node) });
             run.steps.push(Step::Filter(Arc::clone(&node)));
@@ -199,19 +223,31 @@ fn match_steps(run: &mut Run, mut node: Plan, options: &PlanOptions) {
         } else if node.is::<HashJoinExec>() {
             let regroups = run.grouped.as_ref().is_some_and(|g| g.scope != GroupScope::States);
             let free = options.partitions_are_free || run.aggregates.is_some() || regroups;
-            match Joined::match_at(&node, free, run.limit.is_none()) {
+            let no_limit = run.limit.is_none() && node.fetch().is_none();
+            let mixes = |j: &Joined| {
+                j.keeps() && run.joins_down().any(|k| k.keeps() && k.by_partition != j.by_partition)
+            };
+            let joined = match Joined::match_at(&node, free, no_limit) {
+                Ok(joined) if mixes(&joined) => {
+                    Err("its build side is partitioned as that of another join is not".to_owned())
+                }
+                Ok(_) if !run.take_fetch(node.fetch()) => Err("a limit ends it early".to_owned()),
+                matched => matched,
+            };
+            match joined {
                 Ok(joined) => {
                     run.operators.push(FusedOperator { text: one_line(&node) });
                     run.operators
                         .extend(joined.exchanges.iter().map(|e| FusedOperator { text: one_line(e) }));
                     if let Some(n) = joined.merged {
                         run.partitions.get_or_insert(n);
-                        if let Some(grouped) = &mut run.grouped
-                            && grouped.scope == GroupScope::Partition
-                        {
-                            // Rows of a key no longer come in one partition.
-                            grouped.scope = GroupScope::All;
-                        }
+                    }
+                    if (joined.merged.is_some() || (joined.keeps() && !joined.by_partition))
+                        && let Some(grouped) = &mut run.grouped
+                        && grouped.scope == GroupScope::Partition
+                    {
+                        // Rows of a key no longer come in one partition, or those of the build side in any.
+                        grouped.scope = GroupScope::All;
                     }
                     node = Arc::clone(&joined.probe);
                     run.steps.push(Step::Join(joined));
@@ -283,69 +319,37 @@ fn build(root: &Plan, run: Run, options: &PlanOptions) -> Result<PlannedStage, S
         }
         (None, None) => return Err("the run has no source".to_owned()),
     };
-    let mut b = StageBuilder::new(child_schema.clone(), *options);
-    let mut scope = match &run.range {
+    let pads = run.steps.iter().any(|s| matches!(s, Step::Join(j) if j.pads()));
+    let mut b =
+        StageBuilder::new(if pads { nullable(&child_schema) } else { child_schema.clone() }, *options);
+    b.all_nullable = pads;
+    let scope = match &run.range {
         Some(range) => range.scope(&mut b)?,
         None => {
             Scope { cols: (0..child_schema.fields().len()).map(Col::Source).collect(), schema: child_schema }
         }
     };
-    let (mut joins, mut builds) = (vec![], vec![]);
-    for step in run.steps.iter().rev() {
-        scope = match step {
-            Step::Filter(plan) => filter(&mut b, plan, scope)?,
-            Step::Project(plan) => project(&mut b, plan, scope)?,
-            Step::Join(joined) => {
-                let (plan, scope) = joined.plan(&mut b, joins.len() as u32, scope)?;
-                joins.push(plan);
-                builds.push(Arc::clone(&joined.build));
-                scope
-            }
-        };
-    }
-    let (ending, sink) = match (&run.aggregates, &run.grouped) {
-        (Some(aggregates), _) => {
-            let (aggs, finals): (Vec<Agg>, Vec<FinalColumn>) = aggregates.plan(&mut b, &scope)?;
-            (Ending::Aggregate(aggs), StageSink::Aggregate { finals, schema: root.schema() })
-        }
-        (None, Some(grouped)) => {
-            let GroupEnd { keys, aggs, columns, states } = grouped.plan(&mut b, &scope)?;
-            let columns = if grouped.scope == GroupScope::States { states.clone() } else { columns };
-            let scope = grouped.scope;
-            let sink = StageSink::Group { columns, states, scope, schema: root.schema() };
-            (Ending::Group { keys, aggs }, sink)
-        }
-        (None, None) => {
-            let schema: SchemaRef = root.schema();
-            (Ending::Emit { cols: scope.cols, schema: schema.clone() }, StageSink::Emit(schema))
-        }
-    };
-    let notes = b.notes();
-    let mut segments = cut(b, ending)?;
-    join::settle_columns(&mut segments, &mut joins);
-    for segment in &segments {
-        // Cheap, and a mistake of the planner's must not reach a compiler.
-        verify(&segment.loop_).map_err(|e| format!("internal error: {e}"))?;
-    }
-    let computes = !joins.is_empty()
-        || segments.iter().any(|s| {
+    let stage = Passes::new(root, &run, options).stage(source, b, scope)?;
+    let builds = run.joins().map(|j| Arc::clone(&j.build)).collect();
+    let computes = !stage.joins.is_empty()
+        || stage.segments.iter().any(|s| {
             s.loop_.has_filter()
                 || matches!(s.loop_.sink, Sink::Aggregate(_) | Sink::Group { .. })
                 || s.loop_.values.iter().any(|v| !matches!(v.op, Op::Input(_) | Op::Const(_)))
-                || options.is_boundary.is_some_and(|is| s.calls.iter().any(|c| is(&c.expr)))
+                || options.is_boundary.is_some_and(|is| s.calls.iter().filter_map(Call::expr).any(is))
         });
     let partitions = match (&run.aggregates, &run.grouped) {
         (Some(_), _) => 1,
         (None, Some(_)) => grouped::partitions(root),
         (None, None) => run.partitions.unwrap_or(child_partitions),
     };
-    Ok(PlannedStage {
-        stage: Stage { source, segments, sink, limit: run.limit, operators: run.operators, notes, joins },
-        child: run.child,
-        builds,
-        partitions,
-        computes,
-    })
+    Ok(PlannedStage { stage, child: run.child, builds, partitions, computes })
+}
+
+/// The columns as ones that may be NULL.
+fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(Schema::new(fields))
 }
 
 /// Drops rows. Expensive conjuncts (batch calls above all) come after a filter on those before

@@ -532,12 +532,12 @@ impl Cutter {
             }
             let columns =
                 call.args.iter().map(|a| position(of_loop, a)).collect::<Result<Vec<usize>, String>>()?;
-            let expr = crate::expr::over_columns(&call.expr, &columns)?;
+            let work = crate::expr::work_over(&call.work, &columns)?;
             let under = match call.under {
                 Some(id) => Some(position(of_loop, &any_type(id))?),
                 None => None,
             };
-            calls.push(Call { name: call.name.clone(), expr, under, field: call.field.clone() });
+            calls.push(Call { name: call.name.clone(), work, under, field: call.field.clone() });
         }
         Ok(calls)
     }

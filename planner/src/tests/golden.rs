@@ -31,7 +31,8 @@ fn print(sql: &str, stage: &Stage) -> String {
         writeln!(out, "{}", segment.loop_).expect("text");
         for call in &segment.calls {
             let under = call.under.map(|u| format!(" under column {u}")).unwrap_or_default();
-            writeln!(out, "call {}{under}: {}", call.expr, call.field.data_type()).expect("text");
+            let expr = call.expr().expect("an expression");
+            writeln!(out, "call {expr}{under}: {}", call.field.data_type()).expect("text");
         }
     }
     if let StageSink::Aggregate { finals, .. } = &stage.sink {

@@ -37,6 +37,7 @@ pub(super) fn run(stage: &Stage, child: &[RecordBatch]) -> Result<RecordBatch, S
                 at += n;
             }
         }
+        Source::Kept { .. } => return Err("stages of joins are run by the runtime's tests".to_owned()),
     }
     let (last, earlier) = stage.segments.split_last().expect("a segment");
     let mut out = vec![];
@@ -125,12 +126,13 @@ fn pass(segment: &Segment, rows: &Rows, base: i64) -> Result<(Rows, Vec<AggState
             let fields = segment.output.fields()[..columns.len()].to_vec();
             let input =
                 batch(&Arc::new(Schema::new(fields)), Rows { columns: columns.clone(), rows: out.rows })?;
+            let expr = call.expr().ok_or("a join's condition")?;
             let result = match call.under {
-                None => call.expr.evaluate(&input),
+                None => expr.evaluate(&input),
                 Some(u) => {
                     let mask = columns[u].as_boolean();
                     let mask = BooleanArray::from_iter(mask.iter().map(|m| Some(m == Some(true))));
-                    call.expr.evaluate_selection(&input, &mask)
+                    expr.evaluate_selection(&input, &mask)
                 }
             };
             let result = result.map_err(|e| e.to_string())?;

@@ -8,8 +8,11 @@ use super::merge::merge;
 use super::spill::{Replaced, finish};
 use super::worker::{Consumed, Worker};
 use crate::fused_exec::Ready;
+use crate::kept::{KeptRows, Passes};
 use crate::metrics::StageMetrics;
 use crate::own_thread::{Place, spawn};
+use crate::program::Program;
+use crate::source::MorselStream;
 use arrow::array::RecordBatch;
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::{DataFusionError, Result, internal_err};
@@ -22,7 +25,7 @@ use fuseline_planner::GroupColumn;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// What is to be done with the tables of all workers.
@@ -98,7 +101,7 @@ impl WholeJob {
     }
 
     async fn run(self, workers: Vec<Worker>) -> Result<Vec<Output>> {
-        let (mut workers, refused) = consume(workers).await?;
+        let (mut workers, refused) = run_passes(workers).await?;
         let held: usize = workers.iter().map(|w| w.groups.memory()).sum();
         let reservation = MemoryConsumer::new("FusedExec merged groups").register(self.context.memory_pool());
         let several = workers.iter().filter(|w| !w.groups.is_empty()).count() > 1;
@@ -130,6 +133,28 @@ impl WholeJob {
             Some(_) | None => Ok(evenly(merged, self.outputs, &self.shape)),
         }
     }
+}
+
+/// Runs all workers to their ends, then over what is kept of build sides; whether memory ran out.
+async fn run_passes(workers: Vec<Worker>) -> Result<(Vec<Worker>, bool)> {
+    let later: Vec<Arc<Program>> = workers.first().map_or(vec![], |w| w.program.later().to_vec());
+    let (mut workers, mut refused) = consume(workers).await?;
+    for (done, program) in later.iter().enumerate() {
+        if refused {
+            // Whoever finishes in their stead has the rest run behind the last of them.
+            let waiting = Arc::new(AtomicUsize::new(workers.len()));
+            workers.iter_mut().for_each(|w| w.follow(Passes::among(&later[done..], &waiting)));
+            break;
+        }
+        let rows = Arc::new(KeptRows::of(program)?);
+        let shares = workers.len();
+        for (at, worker) in workers.iter_mut().enumerate() {
+            let left = rows.share(at, shares);
+            worker.go_on(program, MorselStream::Kept { rows: Arc::clone(&rows), left });
+        }
+        (workers, refused) = consume(workers).await?;
+    }
+    Ok((workers, refused))
 }
 
 /// Runs all workers to their ends; they come back in their order, and with them whether memory ran out.

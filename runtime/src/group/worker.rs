@@ -5,6 +5,7 @@
 //! asked for a chunk's; when it refuses even those, the worker stops and says so.
 
 use crate::errors::from_panic;
+use crate::kept::Passes;
 use crate::metrics::StageMetrics;
 use crate::program::Program;
 use crate::source::{MorselRows, MorselStream};
@@ -59,6 +60,10 @@ pub(super) enum Consumed {
 pub struct Worker {
     id: usize,
     pub program: Arc<Program>,
+    /// Which of its later programs is being run; `None`: itself.
+    pass: Option<Arc<Program>>,
+    /// What may follow when the source is through.
+    passes: Passes,
     pub(super) metrics: StageMetrics,
     source: Option<MorselStream>,
     /// Rows that were read but did not fit.
@@ -82,12 +87,28 @@ impl Worker {
             id: parts.id,
             groups: parts.program.new_groups(dense_limit)?,
             program: parts.program,
+            pass: None,
+            passes: Passes::default(),
             metrics: parts.metrics,
             source: Some(parts.source),
             held: None,
             reservation,
             turn: Instant::now(),
         })
+    }
+
+    fn running(&self) -> &Arc<Program> {
+        self.pass.as_ref().unwrap_or(&self.program)
+    }
+
+    /// Has it see to all that follows its source by itself, with those it shares tables with.
+    pub fn follow(&mut self, passes: Passes) {
+        self.passes = passes;
+    }
+
+    /// Has it go on with these rows.
+    pub(super) fn go_on(&mut self, program: &Arc<Program>, source: MorselStream) {
+        (self.pass, self.source) = (Some(Arc::clone(program)), Some(source));
     }
 
     /// Reads rows into the table until there are no more, or no more memory, or `stop` is set.
@@ -104,16 +125,23 @@ impl Worker {
             let read = match self.held.take() {
                 Some(held) => held,
                 None => {
-                    let most = self.program.options().morsel_rows;
+                    let most = self.running().options().morsel_rows;
                     let most = if self.groups.is_dealing() { most.min(DEALT_MORSEL) } else { most };
                     let Some(source) = &mut self.source else { return Poll::Ready(Ok(Consumed::All)) };
                     match ready!(source.poll_next(cx, most)) {
                         Some(Ok(rows)) => rows,
                         Some(Err(e)) => return Poll::Ready(Err(e)),
-                        None => {
-                            self.source = None;
-                            return Poll::Ready(Ok(Consumed::All));
-                        }
+                        None => match self.passes.next()? {
+                            Some((program, rows)) => {
+                                self.pass = Some(program);
+                                self.source = Some(MorselStream::of_kept(rows));
+                                continue;
+                            }
+                            None => {
+                                self.source = None;
+                                return Poll::Ready(Ok(Consumed::All));
+                            }
+                        },
                     }
                 }
             };
@@ -136,6 +164,9 @@ impl Worker {
 
     /// How many of the next rows there is memory for; `None` when the table must be given up.
     fn reserve(&mut self, rows: usize) -> Result<Option<usize>> {
+        if self.running().is_silent() {
+            return Ok(Some(rows));
+        }
         let held = self.groups.memory();
         for rows in [rows, rows.min(CHUNK)] {
             match self.reservation.try_resize(held + self.groups.growth(rows)) {
@@ -155,7 +186,8 @@ impl Worker {
         self.metrics.morsels.add(1);
         self.metrics.input_rows.add(rows.batch.num_rows());
         let _timer = self.metrics.baseline.elapsed_compute().timer();
-        let (program, groups, metrics) = (&self.program, &mut self.groups, &self.metrics);
+        let program = Arc::clone(self.running());
+        let (groups, metrics) = (&mut self.groups, &self.metrics);
         let run = AssertUnwindSafe(|| program.run_into(rows.batch, rows.row_base, metrics, groups));
         match catch_unwind(run) {
             Ok(result) => result,

@@ -6,7 +6,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion::physical_plan::PhysicalExpr;
-use fuseline_planner::stage::Stage;
+use fuseline_planner::stage::{Call, Stage};
 use std::sync::Arc;
 
 /// The user-defined function that an expression calls itself.
@@ -37,7 +37,12 @@ pub fn calls_udf(expr: &Arc<dyn PhysicalExpr>) -> bool {
 
 /// Whether a stage calls a user-defined function.
 pub fn stage_calls_udf(stage: &Stage) -> bool {
-    stage.segments.iter().flat_map(|s| &s.calls).any(|c| calls_udf(&c.expr))
+    expressions(stage).any(calls_udf)
+}
+
+/// Of all calls of a stage and of those that are run after it.
+fn expressions(stage: &Stage) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+    stage.passes().flat_map(|s| &s.segments).flat_map(|s| &s.calls).filter_map(Call::expr)
 }
 
 /// What has to be entered for an expression.
@@ -50,8 +55,8 @@ pub fn gate_of(expr: &Arc<dyn PhysicalExpr>) -> Option<&'static dyn Gate> {
 /// The functions of a stage, each once: id and name.
 pub fn functions(stage: &Stage) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
-    for call in stage.segments.iter().flat_map(|s| &s.calls) {
-        for_each_boundary(&call.expr, |_, udf| {
+    for expr in expressions(stage) {
+        for_each_boundary(expr, |_, udf| {
             if found.iter().all(|(id, _)| *id != udf.id()) {
                 found.push((udf.id(), udf.spec().name.clone()));
             }
@@ -63,18 +68,17 @@ pub fn functions(stage: &Stage) -> Vec<(usize, String)> {
 /// A line for each entry of a stage: "f: scalar, in_process, columns [x, y]".
 pub fn describe(stage: &Stage) -> Vec<String> {
     let mut lines = Vec::new();
-    for call in stage.segments.iter().flat_map(|s| &s.calls) {
-        for_each_boundary(&call.expr, |e, udf| {
+    for expr in expressions(stage) {
+        for_each_boundary(expr, |e, udf| {
             let spec = udf.spec();
             let columns: Vec<String> =
                 e.children().into_iter().map(|c| fmt_sql(c.as_ref()).to_string()).collect();
-            lines.push(format!(
-                "{}: {}, {}, columns [{}]",
-                spec.name,
-                spec.kind,
-                spec.isolation,
-                columns.join(", ")
-            ));
+            let line =
+                format!("{}: {}, {}, columns [{}]", spec.name, spec.kind, spec.isolation, columns.join(", "));
+            // Kept rows of a build side take the same steps once more.
+            if stage.later.is_empty() || !lines.contains(&line) {
+                lines.push(line);
+            }
         });
     }
     lines
