@@ -4,6 +4,7 @@
 //! and one sink. [`ir::interp`] is the oracle; [`cpu`] must agree with it bit for bit.
 
 pub mod cpu;
+pub mod function;
 pub mod groups;
 pub mod ir;
 pub mod joins;
