@@ -32,6 +32,7 @@ pub mod decimal;
 pub mod group;
 pub mod isa;
 pub mod join;
+pub mod python;
 #[cfg(test)]
 mod speed;
 pub mod strings;
