@@ -86,12 +86,6 @@ impl Tables {
     }
 }
 
-/// Words that a value of this type takes in a call: see [`call`].
-pub(crate) fn words(ty: Type) -> usize {
-    let base = if ty.base == Base::Str { 2 } else { 1 };
-    if ty.optional { 3 } else { base }
-}
-
 /// Reads a format specification for values of this type.
 pub(crate) fn spec(spec: &str, ty: Type) -> Option<Spec> {
     let kind = match ty {
@@ -166,9 +160,8 @@ pub(crate) fn libm(function: Math1) -> Function1 {
 /// The kernel of an operation on operands of these types; `None` for those that each reader computes itself.
 pub(crate) fn kernel(op: &Op, args: &[Type], tables: &Tables) -> Option<Call> {
     let plain = |kernel: Kernel| Some(Call { kernel, extra: Extra::Nothing, reading: Reading::Value });
-    let with = |kernel: Kernel, word: i64| {
-        Some(Call { kernel, extra: Extra::Word(word), reading: Reading::Value })
-    };
+    let with =
+        |kernel: Kernel, word: i64| Some(Call { kernel, extra: Extra::Word(word), reading: Reading::Value });
     let first = args.first().copied();
     let float = first == Some(Type::FLOAT);
     match op {

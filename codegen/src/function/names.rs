@@ -67,11 +67,8 @@ const CLASSES: [(CharClass, &str); 7] = [
 
 const ENDS: [(Strip, &str); 3] = [(Strip::Both, "both"), (Strip::Left, "left"), (Strip::Right, "right")];
 
-const TESTS: [(StrTest, &str); 3] = [
-    (StrTest::StartsWith, "starts_with"),
-    (StrTest::EndsWith, "ends_with"),
-    (StrTest::Contains, "contains"),
-];
+const TESTS: [(StrTest, &str); 3] =
+    [(StrTest::StartsWith, "starts_with"), (StrTest::EndsWith, "ends_with"), (StrTest::Contains, "contains")];
 
 const FIELDS: [(DateField, &str); 13] = [
     (DateField::Year, "year"),

@@ -185,14 +185,15 @@ impl Walk<'_> {
                         None => ended = true,
                     }
                 }
-                Stmt::While { head, cond, body, step } => set = self.looped((head, *cond, body, step), set)?,
+                Stmt::While { head, cond, body, step } => {
+                    set = self.looped((head, *cond, body, step), set)?
+                }
                 Stmt::Break | Stmt::Continue => {
                     if !self.jumps_allowed {
                         return Err("a jump stands in the head or step of its loop".to_owned());
                     }
                     let jumps = self.loops.last_mut().ok_or("a jump stands outside loops")?;
-                    let into =
-                        if *stmt == Stmt::Break { &mut jumps.breaks } else { &mut jumps.continues };
+                    let into = if *stmt == Stmt::Break { &mut jumps.breaks } else { &mut jumps.continues };
                     meet(into, &set);
                     ended = true;
                 }

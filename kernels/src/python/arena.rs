@@ -14,7 +14,7 @@ pub const ROW_LIMIT: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Arena {
     first: RefCell<Box<[u8]>>,
-    /// Bytes taken of the first piece.
+    /// Bytes taken of the first piece; not 0 if any memory was taken at all.
     used: Cell<usize>,
     /// Bytes taken elsewhere.
     beyond: Cell<usize>,
@@ -33,6 +33,9 @@ impl Default for Arena {
 }
 
 impl Arena {
+    /// Where machine code finds the `usize` that is 0 while the arena is as [`Arena::reset`] leaves it.
+    pub const USED: usize = std::mem::offset_of!(Arena, used);
+
     pub fn new() -> Arena {
         Arena::default()
     }
@@ -61,6 +64,7 @@ impl Arena {
             return None;
         }
         self.beyond.set(total);
+        self.used.set(self.used.get().max(1));
         let mut piece = vec![0; len].into_boxed_slice();
         let start = piece.as_mut_ptr();
         self.more.borrow_mut().push(piece);

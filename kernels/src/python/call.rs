@@ -247,11 +247,33 @@ kernels! {
     rt_py_emit(_arena, s: &str, output: &mut TextOutput) -> () = output.push(s);
 }
 
+/// Appends an empty text, for a row that has none, to the output whose address is the first word.
+///
+/// # Safety
+/// As [`Kernel`].
+pub unsafe extern "C" fn rt_py_emit_nothing(_arena: *mut Arena, words: *mut u64) -> u32 {
+    // SAFETY: the caller's promise.
+    let output = unsafe { &mut *(*words as *mut TextOutput) };
+    // What is there fits, so nothing more fits too.
+    u32::from(output.push("").is_some())
+}
+
 /// Takes the arena's memory back.
 ///
 /// # Safety
 /// `arena` is one that nobody else uses; no text in it is used any more.
-pub unsafe extern "C" fn rt_py_reset(arena: *mut Arena) {
+pub unsafe extern "C" fn rt_py_reset(arena: *mut Arena, _words: *mut u64) -> u32 {
     // SAFETY: the caller's promise.
-    unsafe { (*arena).reset() }
+    unsafe { (*arena).reset() };
+    1
+}
+
+/// Whether `n` bytes are the same.
+///
+/// # Safety
+/// There are `n` bytes at `a` and `b`.
+pub unsafe extern "C" fn rt_py_same_bytes(a: *const u8, b: *const u8, n: usize) -> u32 {
+    // SAFETY: the caller's promise.
+    let (a, b) = unsafe { (std::slice::from_raw_parts(a, n), std::slice::from_raw_parts(b, n)) };
+    u32::from(a == b)
 }

@@ -58,7 +58,10 @@ pub fn capitalize<'a>(arena: &'a Arena, s: &str) -> Option<&'a str> {
 
 /// `s.swapcase()`.
 pub fn swap_case<'a>(arena: &'a Arena, s: &str) -> Option<&'a str> {
-    arena.map_ascii(s, |b| if b.is_ascii_lowercase() { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() })
+    arena.map_ascii(
+        s,
+        |b| if b.is_ascii_lowercase() { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() },
+    )
 }
 
 /// Which end `strip` works on, as a number for machine code: bit 0 the left, bit 1 the right.

@@ -243,7 +243,9 @@ pub fn float<'a>(arena: &'a Arena, x: f64, spec: &Spec) -> Option<&'a str> {
             (Some('f' | '%'), precision) => {
                 let _ = write!(out, "{:.*}", precision.unwrap_or(6), size);
             }
-            (Some('e'), precision) => Digits::precise(size, precision.unwrap_or(6) + 1)?.exponential(&mut out),
+            (Some('e'), precision) => {
+                Digits::precise(size, precision.unwrap_or(6) + 1)?.exponential(&mut out)
+            }
             (None, None) => repr::unsigned(size, &mut out)?,
             (_, precision) => {
                 let count = precision.unwrap_or(6).max(1);

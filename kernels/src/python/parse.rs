@@ -34,7 +34,9 @@ pub fn int_base(s: &str, base: i64) -> Option<i64> {
     let radix = match (base, prefixed) {
         (0, Some(radix)) => radix,
         // A decimal with a leading zero is refused, unless it is zero.
-        (0, None) if digits.starts_with('0') && digits.bytes().any(|b| b != b'0' && b != b'_') => return None,
+        (0, None) if digits.starts_with('0') && digits.bytes().any(|b| b != b'0' && b != b'_') => {
+            return None;
+        }
         (0, None) => 10,
         (2..=36, _) => base as u32,
         _ => return None,

@@ -88,7 +88,8 @@ mod tests {
             assert_eq!(table.get_int(*key), Some(&[i as u64, 0, 1]));
             assert_eq!(table.get_int(key + 1).is_some(), ints.contains(&(key + 1)));
         }
-        let texts: Vec<Box<str>> = (0..300).map(|i| format!("{}{i}", "k".repeat(i % 30)).into_boxed_str()).collect();
+        let texts: Vec<Box<str>> =
+            (0..300).map(|i| format!("{}{i}", "k".repeat(i % 30)).into_boxed_str()).collect();
         let table = Table::new(Keys::Str(texts.clone()), cells(300));
         for (i, key) in texts.iter().enumerate() {
             assert_eq!(table.get_text(key), Some(&[i as u64, 0, 1]));
