@@ -10,13 +10,13 @@ use std::sync::LazyLock;
 static SIGNATURES: LazyLock<Vec<(&'static Op, Vec<Vec<Type>>)>> = LazyLock::new(|| {
     let bases: Vec<Type> =
         [Base::Bool, Base::Int, Base::Float, Base::Str, Base::Date, Base::DateTime].map(Type::of).to_vec();
-    let all: Vec<Type> =
-        bases.iter().flat_map(|t| [*t, Type::or_none(t.base)]).collect();
+    let all: Vec<Type> = bases.iter().flat_map(|t| [*t, Type::or_none(t.base)]).collect();
     let mut lists: Vec<Vec<Type>> = vec![];
     let mut longer: Vec<Vec<Type>> = vec![vec![]];
     for arity in 1..=4 {
         let from = if arity <= 3 { &all } else { &bases };
-        longer = longer.iter().flat_map(|l| from.iter().map(move |t| [l.as_slice(), &[*t]].concat())).collect();
+        longer =
+            longer.iter().flat_map(|l| from.iter().map(move |t| [l.as_slice(), &[*t]].concat())).collect();
         lists.extend(longer.iter().cloned());
     }
     let fitting = |op: &Op| lists.iter().filter(|l| op.infer(l, &[], &[]).is_ok()).cloned().collect();
@@ -100,15 +100,14 @@ fn constant_of(r: &mut Random, base: Base) -> Const {
 
 fn table(r: &mut Random) -> Table {
     let keys = r.pick(&[Base::Int, Base::Str]);
-    let values = Type {
-        base: r.pick(&[Base::Bool, Base::Int, Base::Float, Base::Str]),
-        optional: r.percent(30),
-    };
+    let values =
+        Type { base: r.pick(&[Base::Bool, Base::Int, Base::Float, Base::Str]), optional: r.percent(30) };
     let mut entries: Vec<(Const, Option<Const>)> = Vec::new();
     for _ in 0..r.below(20) {
         let key = constant_of(r, keys);
         if entries.iter().all(|(k, _)| *k != key) {
-            let value = if values.optional && r.percent(30) { None } else { Some(constant_of(r, values.base)) };
+            let value =
+                if values.optional && r.percent(30) { None } else { Some(constant_of(r, values.base)) };
             entries.push((key, value));
         }
     }
@@ -182,7 +181,8 @@ impl Generator<'_> {
         }
         if wanted.bases.contains(&Base::Str) && self.r.percent(5) {
             let ty = self.r.pick(&[Type::INT, Type::FLOAT, Type::STR]);
-            let specs = ["", "5", ">8", "^9", "*<6", ".3", "06.2f", ",", "+.1e", "x", "%", "_", ".2f", "08,d", "g"];
+            let specs =
+                ["", "5", ">8", "^9", "*<6", ".3", "06.2f", ",", "+.1e", "x", "%", "_", ".2f", "08,d", "g"];
             let fitting: Vec<&str> = specs.into_iter().filter(|s| knows_format(s, ty)).collect();
             let spec = self.r.pick(&fitting).to_owned();
             return self.apply(Op::Format(spec), &[ty], out);
@@ -216,8 +216,9 @@ impl Generator<'_> {
             match self.r.below(100) {
                 0..=59 => self.operation(wanted, out),
                 60..=74 => {
-                    let own: Vec<usize> =
-                        (0..self.locals.len()).filter(|l| !self.counters.contains(&Local(*l as u32))).collect();
+                    let own: Vec<usize> = (0..self.locals.len())
+                        .filter(|l| !self.counters.contains(&Local(*l as u32)))
+                        .collect();
                     let local = self.r.pick(&own);
                     let value = self.value(self.locals[local], out);
                     out.push(Stmt::Set(Local(local as u32), value));

@@ -22,7 +22,10 @@ fn malformed_functions_are_refused() {
     refused("v0 = get l0 l1 = v0 return v0", "set to int");
     refused("v0 = get l0 return v0 bail", "follows the end");
     refused("break", "outside loops");
-    refused("while { v0 = bool true } v0 { bail } step { while { v1 = bool true } v1 { bail } } bail", "a loop stands");
+    refused(
+        "while { v0 = bool true } v0 { bail } step { while { v1 = bool true } v1 { bail } } bail",
+        "a loop stands",
+    );
     refused("while { v0 = bool true if v0 { bail } else { bail } } v0 { bail } bail", "head of a loop");
     refused("while { v0 = get l0 } v0 { bail } bail", "condition");
     refused("v0 = get l0 v1 = format \"q\" v0 bail", "constant");
@@ -34,7 +37,8 @@ fn malformed_functions_are_refused() {
 #[test]
 fn jumps_decide_which_locals_are_set() {
     // Set on every way out of the loop.
-    let good = "function \"f\"() -> int {\n  locals int\n  while { v0 = bool true v1 = int 1 l0 = v1 } v0 { break }
+    let good =
+        "function \"f\"() -> int {\n  locals int\n  while { v0 = bool true v1 = int 1 l0 = v1 } v0 { break }
         v2 = get l0 return v2 }";
     verify(&parse(good).unwrap()).unwrap();
     // Only the body sets it, and the loop may not run.

@@ -100,8 +100,34 @@ pub fn float(r: &mut Random) -> f64 {
 
 pub fn text(r: &mut Random) -> String {
     const WORDS: &[&str] = &[
-        "", "a", "ab", "abc", "aa", " ", ",", "12", "-7", "3.5", "1_000", " 42\n", "True", "é", "ß", "日本", "😀",
-        "\u{a0}", "x=1", "Hello World", "a,b,,c", "nan", "inf", "1e5", "0x1F", "they're", "AbC", "\t",
+        "",
+        "a",
+        "ab",
+        "abc",
+        "aa",
+        " ",
+        ",",
+        "12",
+        "-7",
+        "3.5",
+        "1_000",
+        " 42\n",
+        "True",
+        "é",
+        "ß",
+        "日本",
+        "😀",
+        "\u{a0}",
+        "x=1",
+        "Hello World",
+        "a,b,,c",
+        "nan",
+        "inf",
+        "1e5",
+        "0x1F",
+        "they're",
+        "AbC",
+        "\t",
     ];
     let words = r.below(4);
     (0..words).map(|_| r.pick(WORDS)).collect::<Vec<_>>().concat()
@@ -150,9 +176,14 @@ pub fn column(r: &mut Random, data_type: &DataType, nullable: bool, rows: usize)
                 .map(|_| {
                     option(r, nulls, |r| match r.below(8) {
                         0 => int(r),
-                        1 => r.pick(&[-62_135_596_800, -62_135_596_801, 253_402_300_799, 253_402_300_800])
-                            * per_second,
-                        _ => r.between(-3_000_000_000, 4_000_000_000) * per_second + r.between(0, per_second - 1),
+                        1 => {
+                            r.pick(&[-62_135_596_800, -62_135_596_801, 253_402_300_799, 253_402_300_800])
+                                * per_second
+                        }
+                        _ => {
+                            r.between(-3_000_000_000, 4_000_000_000) * per_second
+                                + r.between(0, per_second - 1)
+                        }
                     })
                 })
                 .collect();
@@ -181,7 +212,9 @@ pub fn datum(array: &ArrayRef, row: usize) -> Option<Datum> {
     }
     let micros = |factor: i64, value: i64| {
         let micros = value.checked_mul(factor)?;
-        (-62_135_596_800_000_000..253_402_300_800_000_000).contains(&micros).then_some(Datum::DateTime(micros))
+        (-62_135_596_800_000_000..253_402_300_800_000_000)
+            .contains(&micros)
+            .then_some(Datum::DateTime(micros))
     };
     Some(ints! {
         Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type, Int64 => Int64Type, UInt8 => UInt8Type,

@@ -30,7 +30,7 @@ pub fn shl(a: i64, n: i64) -> Option<i64> {
     match n {
         _ if n < 0 => None,
         _ if a == 0 => Some(0),
-        0..=62 => {
+        0..=63 => {
             let shifted = a << n;
             (shifted >> n == a).then_some(shifted)
         }

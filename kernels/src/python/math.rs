@@ -3,6 +3,8 @@
 //! CPython's rule for errors is the same for nearly all of them: a NaN that no operand was is a domain error, an infinity
 //! from finite operands an overflow or a pole. [`checked`] is that rule.
 
+use std::sync::LazyLock;
+
 unsafe extern "C" {
     safe fn sqrt(x: f64) -> f64;
     safe fn exp(x: f64) -> f64;
@@ -61,7 +63,25 @@ functions! {
     rt_py_asinh = asinh;
     rt_py_acosh = acosh;
     rt_py_atanh = atanh;
-    rt_py_cbrt = cbrt;
+}
+
+/// The C library's `cbrt`. Rust has one of its own under that name, which rounds correctly and so differs from what
+/// CPython calls; the dynamic linker knows the other.
+static CBRT: LazyLock<Function1> = LazyLock::new(|| {
+    // SAFETY: the name is a C string; a function of that name has this signature.
+    unsafe {
+        let found = libc::dlsym(libc::RTLD_DEFAULT, c"cbrt".as_ptr());
+        if found.is_null() { linked_cbrt } else { std::mem::transmute::<*mut libc::c_void, Function1>(found) }
+    }
+});
+
+extern "C" fn linked_cbrt(x: f64) -> f64 {
+    cbrt(x)
+}
+
+/// `cbrt(x)` of the C library.
+pub extern "C" fn rt_py_cbrt(x: f64) -> f64 {
+    CBRT(x)
 }
 
 /// `math.degrees`.

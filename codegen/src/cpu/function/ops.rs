@@ -265,7 +265,7 @@ impl Emitter<'_, '_> {
     fn shift_left(&mut self, a: Value, n: Value) -> Value {
         let negative = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, n, 0);
         self.bail_if(negative);
-        let few = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, n, 63);
+        let few = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, n, 64);
         let shifted = self.b.ins().ishl(a, n);
         let back = self.b.ins().sshr(shifted, n);
         let same = self.b.ins().icmp(IntCC::Equal, back, a);
