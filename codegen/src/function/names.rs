@@ -206,7 +206,10 @@ impl Op {
     }
 }
 
-static PLAIN: LazyLock<(Vec<Op>, HashMap<Cow<'static, str>, usize>)> = LazyLock::new(|| {
+/// Operations, and their places by name.
+type Named = (Vec<Op>, HashMap<Cow<'static, str>, usize>);
+
+static PLAIN: LazyLock<Named> = LazyLock::new(|| {
     let mut ops = vec![
         Op::Some,
         Op::IsNone,

@@ -6,8 +6,11 @@ use fuseline_codegen::function::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// Every operation without constant with every list of types that it takes.
-static SIGNATURES: LazyLock<Vec<(&'static Op, Vec<Vec<Type>>)>> = LazyLock::new(|| {
+/// An operation with every list of types that it takes.
+type Signatures = (&'static Op, Vec<Vec<Type>>);
+
+/// Every operation without constant.
+static SIGNATURES: LazyLock<Vec<Signatures>> = LazyLock::new(|| {
     let bases: Vec<Type> =
         [Base::Bool, Base::Int, Base::Float, Base::Str, Base::Date, Base::DateTime].map(Type::of).to_vec();
     let all: Vec<Type> = bases.iter().flat_map(|t| [*t, Type::or_none(t.base)]).collect();

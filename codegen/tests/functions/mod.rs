@@ -3,6 +3,7 @@
 
 mod differential;
 mod generate;
+mod inline;
 mod malformed;
 mod operations;
 mod rows;

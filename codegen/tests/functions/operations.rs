@@ -61,9 +61,11 @@ fn op(text: &str) -> Op {
     op
 }
 
-/// The cases by operation and operand types.
-fn cases() -> BTreeMap<(&'static str, String), (Vec<Type>, Vec<Case>)> {
-    let mut groups: BTreeMap<_, (Vec<Type>, Vec<Case>)> = BTreeMap::new();
+/// Cases by operation and operand types.
+type Groups = BTreeMap<(&'static str, String), (Vec<Type>, Vec<Case>)>;
+
+fn cases() -> Groups {
+    let mut groups = Groups::new();
     for line in TABLE.lines() {
         let (name, rest) = line.split_once('(').unwrap();
         let (args, answer) = if let Some(args) = rest.strip_suffix(") bails") {

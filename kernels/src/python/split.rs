@@ -57,7 +57,7 @@ pub fn word_at(s: &str, index: i64) -> Option<&str> {
 }
 
 /// A part of three.
-fn part<'a>(parts: [&'a str; 3], index: i64) -> Option<&'a str> {
+fn part(parts: [&str; 3], index: i64) -> Option<&str> {
     parts.get(usize::try_from(index).ok()?).copied()
 }
 

@@ -151,19 +151,19 @@ impl Emitter<'_, '_> {
             (Op::IntToFloat, [a]) => Val::of(self.b.ins().fcvt_from_sint(types::F64, a.data)),
             (Op::Trunc, [x]) => {
                 let whole = self.b.ins().trunc(x.data);
-                Val::of(self.to_int(whole))
+                Val::of(self.int_of(whole))
             }
             (Op::Floor, [x]) => {
                 let whole = self.b.ins().floor(x.data);
-                Val::of(self.to_int(whole))
+                Val::of(self.int_of(whole))
             }
             (Op::Ceil, [x]) => {
                 let whole = self.b.ins().ceil(x.data);
-                Val::of(self.to_int(whole))
+                Val::of(self.int_of(whole))
             }
             (Op::RoundEven, [x]) => {
                 let whole = self.b.ins().nearest(x.data);
-                Val::of(self.to_int(whole))
+                Val::of(self.int_of(whole))
             }
             (Op::Cmp(compare), [a, b]) => Val::of(self.compare(*compare, types[0].base, a.data, b.data)),
             (Op::Math1 { function, .. }, [x]) => Val::of(self.math(*function, x.data)),
@@ -277,7 +277,7 @@ impl Emitter<'_, '_> {
     }
 
     /// A whole float as an int; bails beyond 64 bits and for NaN.
-    fn to_int(&mut self, whole: Value) -> Value {
+    fn int_of(&mut self, whole: Value) -> Value {
         const BEYOND: f64 = 9_223_372_036_854_775_808.0;
         let (least, beyond) = (self.b.ins().f64const(-BEYOND), self.b.ins().f64const(BEYOND));
         let above = self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, whole, least);
