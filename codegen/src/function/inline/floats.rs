@@ -171,17 +171,19 @@ impl Inliner<'_, '_> {
     /// `round(x, n)` for a constant n, by the way of `fuseline_kernels::python::round`: the rounded product decides, at
     /// a half its error does.
     pub(super) fn round_digits(&mut self, x: ValueId, n: ValueId, path: &Path) -> Made<ValueId> {
-        let Some(n @ 0..=22) = self.int_constant(n) else {
+        let Some(n @ 0..=15) = self.int_constant(n) else {
             return refused("round() to a variable or unusual number of digits");
         };
-        // Exact: 10 ** 22 is the last power that a float holds.
+        // Exact: floats hold the powers up to 10 ** 22. With more digits than these most products are too large.
         let power = 10_f64.powi(n as i32);
         let scaled = self.binary(Op::Mul(Overflow::Wrap), x, power)?;
         let size = self.abs(scaled)?;
         let small = self.binary(Op::Cmp(CmpOp::Lt), size, ROUNDED_BELOW)?;
-        let finite = self.finite(x)?;
+        // From 2 ** 52 on all floats are whole; NaN is beyond too.
+        let size = self.abs(x)?;
+        let fraction = self.binary(Op::Cmp(CmpOp::Lt), size, 2.0 * ROUNDED_BELOW)?;
         let large = self.not(small)?;
-        let bad = self.and(large, finite)?;
+        let bad = self.and(large, fraction)?;
         self.bail_if(bad, path)?;
         let up = self.binary(Op::Add(Overflow::Wrap), scaled, ROUNDER)?;
         let whole = self.binary(Op::Sub(Overflow::Wrap), up, ROUNDER)?;
@@ -198,11 +200,11 @@ impl Inliner<'_, '_> {
         let whole = self.select(go_up, next, whole)?;
         let whole = self.select(go_down, before, whole)?;
         let rounded = self.binary(Op::Div, whole, power)?;
-        // Zeros keep the sign, and what is not finite is returned as it is.
+        // Zeros keep the sign, and what has no fraction is returned as it is.
         let zero = self.binary(Op::Mul(Overflow::Wrap), x, 0.0)?;
         let is_zero = self.binary(Op::Cmp(CmpOp::Eq), whole, 0.0)?;
         let rounded = self.select(is_zero, zero, rounded)?;
-        self.select(finite, rounded, x)
+        self.select(fraction, rounded, x)
     }
 
     /// `x * c - product`, exactly (Dekker): both factors are split into halves whose products are exact.
