@@ -362,6 +362,12 @@ fn own(op: &Op, args: &[&Datum]) -> Result {
                 _checked => math::checked(*x, result)?,
             })
         }
+        (Op::IeeeDiv, [Float(a), Float(b)]) => Float(or_nan(*a, *b, a / b)),
+        (Op::IeeeMath1 { function, .. }, [Float(x)]) => {
+            let result = kernel::libm(*function)(*x);
+            let multiplies = matches!(function, Math1::Degrees | Math1::Radians);
+            Float(if multiplies { or_nan(*x, *x, result) } else { result })
+        }
         (Op::FloatTest(test), [Float(x)]) => Bool(match test {
             FloatTest::IsNan => x.is_nan(),
             FloatTest::IsInf => x.is_infinite(),

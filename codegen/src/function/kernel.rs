@@ -200,6 +200,8 @@ pub(crate) fn kernel(op: &Op, args: &[Type], tables: &Tables) -> Option<Call> {
         | Op::Ceil
         | Op::RoundEven
         | Op::Math1 { .. }
+        | Op::IeeeDiv
+        | Op::IeeeMath1 { .. }
         | Op::FloatTest(_)
         | Op::DateOf
         | Op::DateDiff => None,

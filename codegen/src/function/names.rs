@@ -144,6 +144,11 @@ impl Op {
             Op::Math2 { function, fast } => {
                 return joined(named(&FUNCTIONS2, function), if *fast { "fast" } else { "libm" });
             }
+            Op::IeeeDiv => "ieee_div",
+            Op::IeeeMath1 { function, fast } => {
+                let (name, how) = (named(&FUNCTIONS, function), if *fast { "fast" } else { "libm" });
+                return Cow::Owned(format!("ieee_{name}.{how}"));
+            }
             Op::FloatTest(test) => named(&FLOAT_TESTS, test),
             Op::Len => "len",
             Op::CharAt => "char_at",
@@ -243,6 +248,7 @@ static PLAIN: LazyLock<Named> = LazyLock::new(|| {
         Op::RoundEven,
         Op::RoundDigits,
         Op::RoundInt,
+        Op::IeeeDiv,
         Op::Len,
         Op::CharAt,
         Op::Slice,
@@ -288,6 +294,7 @@ static PLAIN: LazyLock<Named> = LazyLock::new(|| {
     }
     for fast in [false, true] {
         ops.extend(FUNCTIONS.iter().map(|(function, _)| Op::Math1 { function: *function, fast }));
+        ops.extend(FUNCTIONS.iter().map(|(function, _)| Op::IeeeMath1 { function: *function, fast }));
         ops.extend(FUNCTIONS2.iter().map(|(function, _)| Op::Math2 { function: *function, fast }));
     }
     ops.extend(FLOAT_TESTS.iter().map(|(test, _)| Op::FloatTest(*test)));

@@ -213,6 +213,13 @@ pub enum Op {
         function: Math2,
         fast: bool,
     },
+    /// `(Float, Float) -> Float`: the quotient of IEEE 754; never bails. numpy's `/`.
+    IeeeDiv,
+    /// `(Float) -> Float`: as `Math1`, but where that raises this is what the C library gives; never bails. numpy's.
+    IeeeMath1 {
+        function: Math1,
+        fast: bool,
+    },
     /// `(Float) -> Bool`.
     FloatTest(FloatTest),
 
@@ -382,8 +389,8 @@ impl Op {
             Op::RoundDigits => is(&[F, I], F),
             Op::Cmp(_) => of(&[B, I, F, S, DATE, DATETIME], 2, Some(B)),
             Op::CmpIntFloat(_) => is(&[I, F], B),
-            Op::Math1 { .. } => is(&[F], F),
-            Op::Math2 { .. } => is(&[F, F], F),
+            Op::Math1 { .. } | Op::IeeeMath1 { .. } => is(&[F], F),
+            Op::Math2 { .. } | Op::IeeeDiv => is(&[F, F], F),
             Op::FloatTest(_) => is(&[F], B),
             Op::Len | Op::WordCount | Op::ParseInt | Op::Ord => is(&[S], I),
             Op::CharAt | Op::Repeat | Op::WordAt | Op::ZFill => is(&[S, I], S),

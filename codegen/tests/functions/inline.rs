@@ -123,7 +123,12 @@ fn possible(op: &Op) -> bool {
                 function: Math1::Exp2 | Math1::Asinh | Math1::Acosh | Math1::Atanh | Math1::Cbrt,
                 ..
             }
+            | Op::IeeeMath1 {
+                function: Math1::Exp2 | Math1::Asinh | Math1::Acosh | Math1::Atanh | Math1::Cbrt,
+                ..
+            }
             | Op::Math1 { fast: true, .. }
+            | Op::IeeeMath1 { fast: true, .. }
             | Op::Math2 { function: Math2::Hypot | Math2::Copysign, .. }
             | Op::Math2 { fast: true, .. }
             | Op::Field(fuseline_codegen::function::DateField::IsoYear)

@@ -167,6 +167,8 @@ impl Emitter<'_, '_> {
             }
             (Op::Cmp(compare), [a, b]) => Val::of(self.compare(*compare, types[0].base, a.data, b.data)),
             (Op::Math1 { function, .. }, [x]) => Val::of(self.math(*function, x.data)),
+            (Op::IeeeDiv, [a, b]) => Val::of(self.b.ins().fdiv(a.data, b.data)),
+            (Op::IeeeMath1 { function, .. }, [x]) => Val::of(self.math_unchecked(*function, x.data)),
             (Op::FloatTest(test), [x]) => Val::of(self.float_test(*test, x.data)),
             (Op::DateOf, [a]) => {
                 let day = self.b.ins().iconst(types::I64, date::DAY);
@@ -287,20 +289,22 @@ impl Emitter<'_, '_> {
         self.b.ins().fcvt_to_sint_sat(types::I64, whole)
     }
 
+    fn math_unchecked(&mut self, function: Math1, x: Value) -> Value {
+        let factor = match function {
+            Math1::Degrees => math::DEGREES,
+            Math1::Radians => math::RADIANS,
+            Math1::Sqrt => return self.b.ins().sqrt(x),
+            called => return self.call_float(kernel::libm(called), x),
+        };
+        let factor = self.b.ins().f64const(factor);
+        self.b.ins().fmul(x, factor)
+    }
+
     fn math(&mut self, function: Math1, x: Value) -> Value {
-        let by = match function {
-            Math1::Degrees => Some(math::DEGREES),
-            Math1::Radians => Some(math::RADIANS),
-            _called => None,
-        };
-        if let Some(factor) = by {
-            let factor = self.b.ins().f64const(factor);
-            return self.b.ins().fmul(x, factor);
+        let result = self.math_unchecked(function, x);
+        if matches!(function, Math1::Degrees | Math1::Radians) {
+            return result;
         }
-        let result = match function {
-            Math1::Sqrt => self.b.ins().sqrt(x),
-            function => self.call_float(kernel::libm(function), x),
-        };
         // `math::checked`: what is not finite may be an error.
         let finite = self.is_finite(result);
         let on = self.b.create_block();

@@ -111,6 +111,8 @@ impl Inliner<'_, '_> {
             (Fop::CmpIntFloat(compare), [a, b]) => self.compare_int_float(*compare, *a, *b, path),
             (Fop::Math1 { function, fast }, [x]) => self.math(*function, *x, *fast, path),
             (Fop::Math2 { function, fast }, [x, y]) => self.math2(*function, *x, *y, *fast, path),
+            (Fop::IeeeDiv, [a, b]) => self.inst(Op::Div, &[*a, *b]),
+            (Fop::IeeeMath1 { function, fast }, [x]) => self.math(*function, *x, *fast, &Path::Nowhere),
             (Fop::FloatTest(test), [x]) => self.float_test(*test, *x),
             (Fop::Has(table), [key]) => self.has(*table, *key),
             (Fop::Lookup(table), [key]) => self.lookup(*table, *key, path),
