@@ -190,7 +190,13 @@ pub fn column(r: &mut Random, data_type: &DataType, nullable: bool, rows: usize)
             cast(&micros, data_type).unwrap()
         }
         _texts => {
-            let texts: StringArray = (0..rows).map(|_| option(r, nulls, text)).collect();
+            // Batches that are all ASCII have code of their own.
+            let ascii = r.percent(60);
+            let any = |r: &mut Random| {
+                let text = text(r);
+                if ascii { text.replace(|c: char| !c.is_ascii(), "") } else { text }
+            };
+            let texts: StringArray = (0..rows).map(|_| option(r, nulls, any)).collect();
             cast(&texts, data_type).unwrap()
         }
     };

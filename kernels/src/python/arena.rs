@@ -92,16 +92,16 @@ impl Arena {
 
     /// A text of as many ASCII bytes as `text` has, each made of the one at its place; `None` if one of them is not
     /// ASCII.
+    #[inline]
     pub fn map_ascii(&self, text: &str, mut map: impl FnMut(u8) -> u8) -> Option<&str> {
-        if !text.is_ascii() {
-            return None;
-        }
         let bytes = self.bytes(text.len())?;
+        let mut all = 0;
         for (to, from) in bytes.iter_mut().zip(text.bytes()) {
+            all |= from;
             *to = map(from) & 0x7F;
         }
         // SAFETY: only ASCII was written.
-        Some(unsafe { std::str::from_utf8_unchecked(bytes) })
+        all.is_ascii().then(|| unsafe { std::str::from_utf8_unchecked(bytes) })
     }
 
     /// Takes all memory back: the row is done.

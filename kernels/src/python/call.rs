@@ -272,8 +272,32 @@ pub unsafe extern "C" fn rt_py_reset(arena: *mut Arena, _words: *mut u64) -> u32
 ///
 /// # Safety
 /// There are `n` bytes at `a` and `b`.
-pub unsafe extern "C" fn rt_py_same_bytes(a: *const u8, b: *const u8, n: usize) -> u32 {
+pub unsafe extern "C" fn rt_py_same_bytes(a: *const u8, b: *const u8, n: usize) -> u64 {
     // SAFETY: the caller's promise.
     let (a, b) = unsafe { (std::slice::from_raw_parts(a, n), std::slice::from_raw_parts(b, n)) };
-    u32::from(a == b)
+    u64::from(a == b)
+}
+
+/// `s.find(t, from)` by bytes.
+///
+/// # Safety
+/// Both are texts with their lengths.
+pub unsafe extern "C" fn rt_py_find_bytes(s: *const u8, n: usize, t: *const u8, m: usize, from: i64) -> i64 {
+    // SAFETY: the caller's promise.
+    let (s, t) = unsafe { (std::slice::from_raw_parts(s, n), std::slice::from_raw_parts(t, m)) };
+    let from = if from < 0 { from.saturating_add(n as i64).max(0) } else { from } as usize;
+    let Some(rest) = s.get(from..) else { return -1 };
+    text::find_bytes(rest, t).map_or(-1, |at| (from + at) as i64)
+}
+
+/// `s.rfind(t, from)` by bytes.
+///
+/// # Safety
+/// As [`rt_py_find_bytes`].
+pub unsafe extern "C" fn rt_py_rfind_bytes(s: *const u8, n: usize, t: *const u8, m: usize, from: i64) -> i64 {
+    // SAFETY: the caller's promise.
+    let (s, t) = unsafe { (std::slice::from_raw_parts(s, n), std::slice::from_raw_parts(t, m)) };
+    let from = if from < 0 { from.saturating_add(n as i64).max(0) } else { from } as usize;
+    let Some(rest) = s.get(from..) else { return -1 };
+    text::rfind_bytes(rest, t).map_or(-1, |at| (from + at) as i64)
 }

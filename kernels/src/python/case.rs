@@ -24,18 +24,12 @@ pub fn is_space(c: char) -> bool {
 }
 
 /// `s.lower()`.
-pub fn lower<'a>(arena: &'a Arena, s: &'a str) -> Option<&'a str> {
-    if !s.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
-        return Some(s);
-    }
+pub fn lower<'a>(arena: &'a Arena, s: &str) -> Option<&'a str> {
     arena.map_ascii(s, |b| b.to_ascii_lowercase())
 }
 
 /// `s.upper()`.
-pub fn upper<'a>(arena: &'a Arena, s: &'a str) -> Option<&'a str> {
-    if !s.bytes().any(|b| b.is_ascii_lowercase() || !b.is_ascii()) {
-        return Some(s);
-    }
+pub fn upper<'a>(arena: &'a Arena, s: &str) -> Option<&'a str> {
     arena.map_ascii(s, |b| b.to_ascii_uppercase())
 }
 
@@ -70,8 +64,14 @@ pub const RIGHT: i64 = 2;
 
 /// `s.strip()`, `lstrip()`, `rstrip()`.
 pub fn strip_space(s: &str, ends: i64) -> &str {
-    let s = if ends & LEFT != 0 { s.trim_start_matches(is_space) } else { s };
-    if ends & RIGHT != 0 { s.trim_end_matches(is_space) } else { s }
+    let plain = |b: Option<&u8>| b.is_none_or(|b| b.is_ascii_graphic());
+    let bytes = s.as_bytes();
+    let (left, right) = (ends & LEFT != 0, ends & RIGHT != 0);
+    if (!left || plain(bytes.first())) && (!right || plain(bytes.last())) {
+        return s;
+    }
+    let s = if left { s.trim_start_matches(is_space) } else { s };
+    if right { s.trim_end_matches(is_space) } else { s }
 }
 
 /// `s.strip(chars)` and so on.

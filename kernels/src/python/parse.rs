@@ -10,6 +10,23 @@ fn trimmed(s: &str) -> &str {
 
 /// `int(s)`.
 pub fn int(s: &str) -> Option<i64> {
+    // Nearly all are a few digits.
+    let bytes = s.as_bytes();
+    let (negative, digits) = match bytes.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _unsigned => (false, bytes),
+    };
+    if (1..=18).contains(&digits.len()) {
+        let mut value = 0_i64;
+        for b in digits {
+            let digit = b.wrapping_sub(b'0');
+            if digit > 9 {
+                return int_base(s, 10);
+            }
+            value = value * 10 + i64::from(digit);
+        }
+        return Some(if negative { -value } else { value });
+    }
     int_base(s, 10)
 }
 
@@ -24,11 +41,10 @@ pub fn int_base(s: &str, base: i64) -> Option<i64> {
         b'+' => (false, &s[1..]),
         _ => (false, s),
     };
-    let prefix = digits.get(..2).map(str::to_ascii_lowercase);
-    let prefixed = match prefix.as_deref() {
-        Some("0x") => Some(16),
-        Some("0o") => Some(8),
-        Some("0b") => Some(2),
+    let prefixed = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => Some(16),
+        [b'0', b'o' | b'O', ..] => Some(8),
+        [b'0', b'b' | b'B', ..] => Some(2),
         _ => None,
     };
     let radix = match (base, prefixed) {
@@ -65,8 +81,42 @@ pub fn int_base(s: &str, base: i64) -> Option<i64> {
     if negative { Some(value) } else { value.checked_neg() }
 }
 
+/// A decimal of at most 15 digits, without exponent: digits and power of ten are floats, so their quotient is the
+/// correctly rounded decimal. `None` for everything else.
+fn short_decimal(s: &[u8]) -> Option<f64> {
+    const TENS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (negative, s) = match s.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        _unsigned => (false, s),
+    };
+    if s.is_empty() || s.len() > 16 {
+        return None;
+    }
+    let (mut value, mut digits, mut decimals) = (0_u64, 0, None);
+    for b in s {
+        let digit = b.wrapping_sub(b'0');
+        if digit <= 9 {
+            value = value * 10 + u64::from(digit);
+            digits += 1;
+        } else if *b == b'.' && decimals.is_none() {
+            decimals = Some(digits);
+        } else {
+            return None;
+        }
+    }
+    if !(1..=15).contains(&digits) {
+        return None;
+    }
+    let x = value as f64 / TENS[digits - decimals.unwrap_or(digits)];
+    Some(if negative { -x } else { x })
+}
+
 /// `float(s)`.
 pub fn float(s: &str) -> Option<f64> {
+    if let Some(x) = short_decimal(s.as_bytes()) {
+        return Some(x);
+    }
     if !s.is_ascii() || s.len() > LONGEST {
         return None;
     }

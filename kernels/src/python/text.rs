@@ -70,32 +70,51 @@ fn window(s: &str, a: i64, b: i64) -> Option<(usize, usize)> {
 /// The first byte of `t` in `s`.
 pub(super) fn find_bytes(s: &[u8], t: &[u8]) -> Option<usize> {
     let Some((first, others)) = t.split_first() else { return Some(0) };
-    if others.is_empty() {
-        return memchr(*first, s);
-    }
-    // A searcher takes longer to make than a short text to walk.
-    if s.len() > 128 {
-        return memmem::find(s, t);
-    }
     let last = s.len().checked_sub(t.len())?;
-    let mut from = 0;
-    while from <= last {
-        let at = from + memchr(*first, &s[from..=last])?;
-        if &s[at + 1..at + t.len()] == others {
+    // A searcher takes longer to make than a short text to walk.
+    if last > 128 {
+        return if others.is_empty() { memchr(*first, s) } else { memmem::find(s, t) };
+    }
+    let second = others.first();
+    let mut at = 0;
+    while at <= last {
+        if last - at >= 8 {
+            let lanes = matches8(&s[at..], *first);
+            if lanes == 0 {
+                at += 8;
+                continue;
+            }
+            at += (lanes.trailing_zeros() / 8) as usize;
+        } else if s[at] != *first {
+            at += 1;
+            continue;
+        }
+        if second.is_none_or(|b| s[at + 1] == *b) && s[at + 1..at + t.len()] == *others {
             return Some(at);
         }
-        from = at + 1;
+        at += 1;
     }
     None
 }
 
+/// Marks the first of 8 bytes that is `b` (and perhaps later ones that are not): the classic test for a zero byte, exact
+/// up to the first.
+fn matches8(s: &[u8], b: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&s[..8]);
+    let x = u64::from_le_bytes(bytes) ^ (ONES * u64::from(b));
+    x.wrapping_sub(ONES) & !x & (ONES << 7)
+}
+
 /// The last byte at which `t` begins in `s`.
 pub(super) fn rfind_bytes(s: &[u8], t: &[u8]) -> Option<usize> {
-    match t {
-        [] => Some(s.len()),
-        [one] => memrchr(*one, s),
-        _ => memmem::rfind(s, t),
+    let Some((first, others)) = t.split_first() else { return Some(s.len()) };
+    let last = s.len().checked_sub(t.len())?;
+    if last > 64 {
+        return if others.is_empty() { memrchr(*first, s) } else { memmem::rfind(s, t) };
     }
+    (0..=last).rev().find(|at| s[*at] == *first && s[at + 1..at + t.len()] == *others)
 }
 
 /// A byte position as code points.

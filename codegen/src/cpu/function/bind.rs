@@ -77,12 +77,17 @@ pub fn supports_result(ty: Type, data_type: &DataType) -> bool {
 /// Addresses and lengths of texts.
 type Pairs = Vec<[u64; 2]>;
 
-fn pairs<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Pairs {
-    texts.map(|t| t.unwrap_or_default()).map(|t| [t.as_ptr() as u64, t.len() as u64]).collect()
+fn pairs<'a>(texts: impl Iterator<Item = Option<&'a str>>, ascii: &mut bool) -> Pairs {
+    let pair = |t: Option<&str>| {
+        let t = t.unwrap_or_default();
+        *ascii = *ascii && t.is_ascii();
+        [t.as_ptr() as u64, t.len() as u64]
+    };
+    texts.map(pair).collect()
 }
 
-/// Points a column at an array; `kept` holds what was made for it.
-fn bind(array: &ArrayRef, kept: &mut Vec<Pairs>) -> Option<Column> {
+/// Points a column at an array; `kept` holds what was made for it, `ascii` learns of texts that are not.
+fn bind(array: &ArrayRef, kept: &mut Vec<Pairs>, ascii: &mut bool) -> Option<Column> {
     fn values<T>(values: &[T]) -> *const u8 {
         values.as_ptr().cast()
     }
@@ -99,13 +104,16 @@ fn bind(array: &ArrayRef, kept: &mut Vec<Pairs>) -> Option<Column> {
             let text = array.as_string::<i32>();
             column.data = values(text.value_offsets());
             column.aux = text.value_data().as_ptr();
+            if let [first, .., last] = text.value_offsets() {
+                *ascii = *ascii && text.value_data()[*first as usize..*last as usize].is_ascii();
+            }
         }
         DataType::LargeUtf8 => {
-            kept.push(pairs(array.as_string::<i64>().iter()));
+            kept.push(pairs(array.as_string::<i64>().iter(), ascii));
             column.data = values(kept.last()?);
         }
         DataType::Utf8View => {
-            kept.push(pairs(array.as_string_view().iter()));
+            kept.push(pairs(array.as_string_view().iter(), ascii));
             column.data = values(kept.last()?);
         }
         _numbers => {
@@ -130,6 +138,7 @@ pub(super) fn run(
         return Err(wrong(format!("{rows} rows at once")));
     }
     let mut kept = Vec::new();
+    let mut ascii = true;
     let mut columns = Vec::with_capacity(args.len());
     // For optional parameters without nulls.
     let mut ones: Vec<u8> = Vec::new();
@@ -143,7 +152,8 @@ pub(super) fn run(
         if nulls.is_some() && !param.ty.optional {
             return Err(wrong(format!("{name} has nulls")));
         }
-        let mut column = bind(array, &mut kept).ok_or_else(|| wrong(format!("{name} is {data_type}")))?;
+        let mut column =
+            bind(array, &mut kept, &mut ascii).ok_or_else(|| wrong(format!("{name} is {data_type}")))?;
         if let Some(nulls) = nulls {
             column.valid = nulls.validity().as_ptr();
             column.valid_bit = nulls.offset() as u64;
@@ -165,7 +175,9 @@ pub(super) fn run(
         bailed: bailed.as_mut_ptr(),
         text: &raw mut out.text,
     };
-    let entry = compiled.memory.entry();
+    let texts = function.params.iter().any(|p| p.ty.base == Base::Str);
+    let code = if texts && ascii { compiled.ascii_code() } else { &compiled.code };
+    let entry = code.memory.entry();
     // SAFETY: the code was made for a `Call`, and entry's type takes its address as one that it does not look into;
     // columns have `rows` rows of the types that it was made for, and outputs room for as many.
     let count = unsafe {

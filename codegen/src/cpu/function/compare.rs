@@ -92,7 +92,8 @@ impl Emitter<'_, '_> {
         self.b.ins().brif(same_len, look, &[], after, &[no.into()]);
         self.b.switch_to_block(look);
         self.b.seal_block(look);
-        let same = self.same_bytes(a.data, b.data, a_len);
+        let same = self.call_plain(call::rt_py_same_bytes as *const () as u64, &[a.data, b.data, a_len]);
+        let same = self.b.ins().ireduce(types::I8, same);
         self.b.ins().jump(after, &[same.into()]);
         self.b.switch_to_block(after);
         self.b.seal_block(after);

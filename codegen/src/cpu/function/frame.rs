@@ -14,7 +14,7 @@ use super::ops::Val;
 use crate::cpu::CompileError;
 use crate::cpu::emitter::FLAGS;
 use crate::function::kernel::Tables;
-use crate::function::{Base, Block as Statements, Function, Stmt, Type, Types};
+use crate::function::{Base, Block as Statements, Function, Stmt, Type, Types, Value as Id};
 use arrow::datatypes::{DataType, TimeUnit};
 use cranelift::codegen::ir::{ArgumentPurpose, SigRef, StackSlot};
 use cranelift::codegen::isa::{CallConv, TargetIsa};
@@ -24,6 +24,7 @@ use fuseline_kernels::python::call::{self, Kernel, MOST_WORDS};
 use fuseline_kernels::python::date;
 use std::collections::HashMap;
 use std::mem::offset_of;
+use std::rc::Rc;
 
 /// What is compiled: a verified function, with the types of its columns, which fit.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub(super) struct Job<'f> {
     pub tables: &'f Tables,
     pub params: &'f [DataType],
     pub result: &'f DataType,
+    /// All texts of the rows are ASCII.
+    pub ascii: bool,
 }
 
 /// The variables of a local.
@@ -50,6 +53,9 @@ pub(super) struct Emitter<'f, 'b> {
     pub kept: &'f mut Kept,
     pub values: Vec<Option<Val>>,
     pub locals: Vec<Place>,
+    /// Constants.
+    pub known_ints: HashMap<Id, i64>,
+    pub known_texts: HashMap<Id, Rc<[u8]>>,
     /// Where a row goes that bails.
     pub bail: Block,
     /// Rounds per loop, by the address of its statement.
@@ -124,6 +130,8 @@ pub(super) fn emit(
         kept,
         values: vec![None; job.types.len()],
         locals: Vec::new(),
+        known_ints: HashMap::new(),
+        known_texts: HashMap::new(),
         bail,
         rounds: HashMap::new(),
         arena,
@@ -254,16 +262,15 @@ impl Emitter<'_, '_> {
         self.b.inst_results(call)[0]
     }
 
-    /// `memcmp(a, b, n) == 0`.
-    pub(super) fn same_bytes(&mut self, a: Value, b: Value, n: Value) -> Value {
+    /// Calls a function of 64-bit words in registers, which gives one.
+    pub(super) fn call_plain(&mut self, address: u64, args: &[Value]) -> Value {
         let mut signature = Signature::new(self.call_conv);
-        signature.params.extend([types::I64; 3].map(AbiParam::new));
-        signature.returns.push(AbiParam::new(types::I32));
+        signature.params.extend(args.iter().map(|_| AbiParam::new(types::I64)));
+        signature.returns.push(AbiParam::new(types::I64));
         let signature = self.b.import_signature(signature);
-        let callee = self.address(fuseline_kernels::python::call::rt_py_same_bytes as *const () as u64);
-        let call = self.b.ins().call_indirect(signature, callee, &[a, b, n]);
-        let same = self.b.inst_results(call)[0];
-        self.b.ins().ireduce(types::I8, same)
+        let callee = self.address(address);
+        let call = self.b.ins().call_indirect(signature, callee, args);
+        self.b.inst_results(call)[0]
     }
 
     // ---- parameters ------------------------------------------------------------------------------

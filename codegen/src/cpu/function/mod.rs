@@ -5,6 +5,9 @@
 //! called: kernels of `fuseline_kernels::python`, all through one signature. [`bind`] turns arrow arrays into
 //! the structs of the call and results into arrays.
 //!
+//! Of a function with texts there are two versions: one for any texts, and one for batches that are all ASCII, where a
+//! code point is a byte and most positions are a few instructions ([`texts`]).
+//!
 //! A row that bails leaves its number and a NULL. Nothing unwinds through the code, and Python is not known here: the
 //! caller asks it for the rows that bailed.
 
@@ -13,6 +16,7 @@ mod body;
 mod compare;
 mod frame;
 mod ops;
+mod texts;
 
 pub use bind::{RunError, supports_parameter, supports_result};
 
@@ -20,13 +24,13 @@ use super::constants::Constants;
 use super::jit::{self, CodeMemory};
 use super::{CompileError, CompileOptions, emitter};
 use crate::function::kernel::{Extra, Tables};
-use crate::function::{Function, verify};
+use crate::function::{Block, Const, Function, Op, Stmt, Table, Types, verify};
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use cranelift::codegen::ir::{Function as Clif, UserFuncName};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift::prelude::FunctionBuilder;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What a batch gave.
@@ -44,15 +48,23 @@ pub struct CompiledFunction {
     function: Arc<Function>,
     params: Vec<DataType>,
     result: DataType,
-    memory: CodeMemory,
+    types: Types,
+    tables: Tables,
+    options: CompileOptions,
+    code: Code,
+    /// The code for batches whose texts are all ASCII, made when there is one.
+    ascii: OnceLock<Option<Code>>,
     compile_time: Duration,
-    /// The code refers to these by address.
-    _constants: Constants,
-    _tables: Tables,
-    _extras: Vec<Extra>,
 }
 
-/// What compiling leaves behind besides code.
+/// A function in memory.
+struct Code {
+    memory: CodeMemory,
+    /// The code refers to these by address.
+    _kept: Kept,
+}
+
+/// What code refers to by address, besides the tables.
 #[derive(Default)]
 struct Kept {
     constants: Constants,
@@ -67,7 +79,26 @@ impl CompiledFunction {
 
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
-        self.memory.len()
+        self.code.memory.len()
+    }
+
+    /// The code for texts that are ASCII; the general one where there is no better.
+    fn ascii_code(&self) -> &Code {
+        let made = self.ascii.get_or_init(|| {
+            if !keeps_ascii(&self.function) {
+                return None;
+            }
+            let job = frame::Job {
+                function: &self.function,
+                types: &self.types,
+                tables: &self.tables,
+                params: &self.params,
+                result: &self.result,
+                ascii: true,
+            };
+            generate(job, self.options, |_| ()).ok()
+        });
+        made.as_ref().unwrap_or(&self.code)
     }
 
     pub fn compile_time(&self) -> Duration {
@@ -105,17 +136,20 @@ pub fn compile(
     options: &CompileOptions,
 ) -> Result<CompiledFunction, CompileError> {
     let start = Instant::now();
-    let mut kept = Kept::default();
-    let (function, tables, code) = generate(function, params, result, options, &mut kept, |_| ())?;
+    let (function, types, tables) = prepare(function, params, result)?;
+    let job =
+        frame::Job { function: &function, types: &types, tables: &tables, params, result, ascii: false };
+    let code = generate(job, *options, |_| ())?;
     Ok(CompiledFunction {
-        function,
         params: params.to_vec(),
         result: result.clone(),
-        memory: CodeMemory::new(&[], &code)?,
+        types,
+        tables,
+        options: *options,
+        code,
+        ascii: OnceLock::new(),
         compile_time: start.elapsed(),
-        _constants: kept.constants,
-        _tables: tables,
-        _extras: kept.extras,
+        function,
     })
 }
 
@@ -124,21 +158,43 @@ pub fn compile(
 /// # Errors
 /// As [`compile`].
 pub fn clif(function: Function, params: &[DataType], result: &DataType) -> Result<String, CompileError> {
+    let (function, types, tables) = prepare(function, params, result)?;
+    let ascii = keeps_ascii(&function);
+    let job = frame::Job { function: &function, types: &types, tables: &tables, params, result, ascii };
     let mut clif = String::new();
-    let mut kept = Kept::default();
-    let options = CompileOptions::default();
-    generate(function, params, result, &options, &mut kept, |func| clif = func.display().to_string())?;
+    generate(job, CompileOptions::default(), |func| clif = func.display().to_string())?;
     Ok(clif)
 }
 
-fn generate(
+/// Whether a function makes only ASCII of ASCII: then code points are bytes.
+fn keeps_ascii(function: &Function) -> bool {
+    fn block(b: &Block) -> bool {
+        b.0.iter().all(|stmt| match stmt {
+            Stmt::Let(_, op, _) => match op {
+                Op::Str(s) | Op::Format(s) => s.is_ascii(),
+                Op::Chr => false,
+                _others => true,
+            },
+            Stmt::If { then, otherwise, .. } => block(then) && block(otherwise),
+            Stmt::While { head, body, step, .. } => block(head) && block(body) && block(step),
+            Stmt::Set(..) | Stmt::Break | Stmt::Continue | Stmt::Return(_) | Stmt::Bail => true,
+        })
+    }
+    let texts = |table: &Table| {
+        table
+            .entries
+            .iter()
+            .all(|(_, value)| value.as_ref().and_then(Const::as_text).is_none_or(str::is_ascii))
+    };
+    function.tables.iter().all(texts) && block(&function.body)
+}
+
+/// Checks what is to be compiled, and builds its tables.
+fn prepare(
     function: Function,
     params: &[DataType],
     result: &DataType,
-    options: &CompileOptions,
-    kept: &mut Kept,
-    look: impl FnOnce(&Clif),
-) -> Result<(Arc<Function>, Tables, Vec<u8>), CompileError> {
+) -> Result<(Arc<Function>, Types, Tables), CompileError> {
     let types = verify(&function).map_err(|e| CompileError::Backend(e.to_string()))?;
     if params.len() != function.params.len() {
         return Err(CompileError::Backend(format!("{} takes other columns", function.name)));
@@ -153,13 +209,21 @@ fn generate(
     }
     let function = Arc::new(function);
     let tables = Tables::of(&function);
+    Ok((function, types, tables))
+}
+
+fn generate(
+    job: frame::Job<'_>,
+    options: CompileOptions,
+    look: impl FnOnce(&Clif),
+) -> Result<Code, CompileError> {
+    let mut kept = Kept::default();
     let code = jit::with_workspace(|workspace| {
         let isa = jit::isa()?;
         let func = &mut workspace.context.func;
         *func = Clif::with_name_signature(UserFuncName::default(), emitter::signature(isa));
         let builder = FunctionBuilder::new(func, &mut workspace.builder);
-        let job = frame::Job { function: &function, types: &types, tables: &tables, params, result };
-        let emitted = frame::emit(builder, isa, job, kept);
+        let emitted = frame::emit(builder, isa, job, &mut kept);
         if emitted.is_err() {
             // It holds what was begun.
             workspace.builder = FunctionBuilderContext::new();
@@ -168,5 +232,5 @@ fn generate(
         look(&workspace.context.func);
         jit::machine_code(&mut workspace.context, options.verify, 0)
     })?;
-    Ok((function, tables, code))
+    Ok(Code { memory: CodeMemory::new(&[], &code)?, _kept: kept })
 }

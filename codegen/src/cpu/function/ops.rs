@@ -6,6 +6,7 @@ use crate::function::kernel::{self, Reading, kernel};
 use crate::function::{Base, FloatTest, Math1, Op, Type, Value as Id};
 use cranelift::prelude::*;
 use fuseline_kernels::python::{date, math};
+use std::rc::Rc;
 
 /// A value of the function in registers.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +24,7 @@ impl Val {
         Val { data, len: None, valid: None }
     }
 
-    fn text(data: Value, len: Value) -> Val {
+    pub(super) fn of_text(data: Value, len: Value) -> Val {
         Val { data, len: Some(len), valid: None }
     }
 }
@@ -34,11 +35,37 @@ impl Emitter<'_, '_> {
         value.ok_or_else(|| CompileError::Backend(format!("v{} is not defined", id.0)))
     }
 
+    fn note_constant(&mut self, id: Id, op: &Op) {
+        match op {
+            Op::Int(i) => {
+                self.known_ints.insert(id, *i);
+            }
+            Op::Str(s) => {
+                self.known_texts.insert(id, s.as_bytes().into());
+            }
+            _variable => {}
+        }
+    }
+
+    /// The value of a constant int.
+    pub(super) fn known_int(&self, id: Id) -> Option<i64> {
+        self.known_ints.get(&id).copied()
+    }
+
+    /// The bytes of a constant text.
+    pub(super) fn known_text(&self, id: Id) -> Option<Rc<[u8]>> {
+        self.known_texts.get(&id).map(Rc::clone)
+    }
+
     /// Writes an operation.
     pub(super) fn operation(&mut self, id: Id, op: &Op, args: &[Id]) -> Result<Val, CompileError> {
         let types: Vec<Type> = args.iter().map(|a| self.job.types.of(*a)).collect();
         let ty = self.job.types.of(id);
         let operands = args.iter().map(|a| self.value(*a)).collect::<Result<Vec<Val>, _>>()?;
+        self.note_constant(id, op);
+        if let Some(result) = self.text(op, &types, args, &operands) {
+            return Ok(result);
+        }
         if let Some(result) = self.inline(op, &types, &operands) {
             return Ok(result);
         }
@@ -86,7 +113,7 @@ impl Emitter<'_, '_> {
                 let (yes, no) = (self.address(yes as u64), self.address(no as u64));
                 let (yes_len, no_len) = (self.address(yes_len), self.address(no_len));
                 let data = self.b.ins().select(a.data, yes, no);
-                Some(Val::text(data, self.b.ins().select(a.data, yes_len, no_len)))
+                Some(Val::of_text(data, self.b.ins().select(a.data, yes_len, no_len)))
             }
             _kernel => None,
         }
@@ -102,7 +129,7 @@ impl Emitter<'_, '_> {
             (Op::Str(s), _) => {
                 let bytes = self.kept.constants.text_bytes(s);
                 let (data, len) = (self.address(bytes as u64), self.address(s.len() as u64));
-                Val::text(data, len)
+                Val::of_text(data, len)
             }
             (Op::None(_), _) => self.none(ty),
             (Op::Get(local), _) => self.get(local.0 as usize, ty),
