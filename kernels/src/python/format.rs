@@ -213,8 +213,37 @@ fn lay_out(spec: &Spec, number: &Number) -> String {
     out
 }
 
+/// A decimal int, the commonest of formats, without a detour.
+fn decimal_int<'a>(arena: &'a Arena, i: i64, spec: &Spec) -> Option<&'a str> {
+    let mut buffer = [0_u8; 20];
+    let digits = repr::decimal(i.unsigned_abs(), &mut buffer);
+    let sign = if i < 0 { Some(b'-') } else { spec.plus.map(|c| c as u8) };
+    let len = digits.len() + usize::from(sign.is_some());
+    let missing = spec.width.saturating_sub(len);
+    let (left, inside) = match spec.align {
+        Align::Left => (0, 0),
+        Align::Right => (missing, 0),
+        Align::Center => (missing / 2, 0),
+        Align::Inside => (0, missing),
+    };
+    let bytes = arena.bytes(len + missing)?;
+    bytes.fill(spec.fill as u8);
+    let mut at = left;
+    if let Some(sign) = sign {
+        bytes[at] = sign;
+        at += 1;
+    }
+    at += inside;
+    bytes[at..at + digits.len()].copy_from_slice(digits);
+    // SAFETY: the caller's fill is ASCII, as all the rest.
+    Some(unsafe { std::str::from_utf8_unchecked(bytes) })
+}
+
 /// `format(i, spec)`.
 pub fn int<'a>(arena: &'a Arena, i: i64, spec: &Spec) -> Option<&'a str> {
+    if matches!(spec.ty, None | Some('d')) && spec.group.is_none() && spec.fill.is_ascii() {
+        return decimal_int(arena, i, spec);
+    }
     let size = i.unsigned_abs();
     let (prefix, digits) = match spec.ty {
         None | Some('d') => ("", size.to_string()),
@@ -267,9 +296,15 @@ pub fn float<'a>(arena: &'a Arena, x: f64, spec: &Spec) -> Option<&'a str> {
     if ty == Some('%') {
         out.push('%');
     }
+    let negative = x.is_sign_negative() && !x.is_nan();
+    if spec.width == 0 && spec.group.is_none() {
+        return match if negative { Some('-') } else { spec.plus } {
+            Some(sign) => arena.join(&[sign.encode_utf8(&mut [0; 4]), &out]),
+            None => arena.text(&out),
+        };
+    }
     let whole = out.bytes().take_while(u8::is_ascii_digit).count();
     let rest = out.split_off(whole);
-    let negative = x.is_sign_negative() && !x.is_nan();
     arena.text(&lay_out(spec, &Number { negative, prefix: "", digits: out, rest }))
 }
 

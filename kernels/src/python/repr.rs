@@ -93,6 +93,18 @@ pub(super) fn unsigned(x: f64, out: &mut String) -> Option<()> {
 
 /// `repr(x)`.
 pub fn float(arena: &Arena, x: f64) -> Option<&str> {
+    // All digits of a whole number of up to 15 are needed, so they are the shortest.
+    if x.abs() < 1e15 && x.trunc() == x && (x != 0.0 || x.is_sign_positive()) {
+        let mut digits = [0_u8; 20];
+        let digits = decimal(x.abs() as u64, &mut digits);
+        let bytes = arena.bytes(usize::from(x < 0.0) + digits.len() + 2)?;
+        let end = bytes.len();
+        bytes[0] = b'-';
+        bytes[end - 2 - digits.len()..end - 2].copy_from_slice(digits);
+        bytes[end - 2..].copy_from_slice(b".0");
+        // SAFETY: ASCII.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
     let mut out = String::with_capacity(24);
     if x.is_sign_negative() && !x.is_nan() {
         out.push('-');
@@ -101,23 +113,27 @@ pub fn float(arena: &Arena, x: f64) -> Option<&str> {
     arena.text(&out)
 }
 
-/// `str(i)`.
-pub fn int(arena: &Arena, i: i64) -> Option<&str> {
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    let mut rest = i.unsigned_abs();
+/// The digits of a number, at the end of a buffer.
+pub(super) fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
     loop {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &buffer[at..];
         }
     }
-    let bytes = arena.bytes(digits.len() - at + usize::from(i < 0))?;
-    let start = bytes.len() - (digits.len() - at);
+}
+
+/// `str(i)`.
+pub fn int(arena: &Arena, i: i64) -> Option<&str> {
+    let mut buffer = [0_u8; 20];
+    let digits = decimal(i.unsigned_abs(), &mut buffer);
+    let bytes = arena.bytes(digits.len() + usize::from(i < 0))?;
+    let start = bytes.len() - digits.len();
     bytes[..start].fill(b'-');
-    bytes[start..].copy_from_slice(&digits[at..]);
+    bytes[start..].copy_from_slice(digits);
     // SAFETY: ASCII.
     Some(unsafe { std::str::from_utf8_unchecked(bytes) })
 }

@@ -83,8 +83,24 @@ pub fn rpartition_at<'a>(s: &'a str, separator: &'a str, index: i64) -> Option<&
     }
 }
 
+/// Replaces all bytes that are an ASCII character by another one, or by nothing: one pass.
+fn replace_byte<'a>(arena: &'a Arena, s: &str, old: u8, new: Option<u8>) -> Option<&'a str> {
+    let bytes = arena.bytes(s.len())?;
+    let mut at = 0;
+    for b in s.bytes() {
+        let found = b == old;
+        bytes[at] = if found { new.unwrap_or(b) } else { b };
+        at += usize::from(!found || new.is_some());
+    }
+    // SAFETY: ASCII characters of a text were replaced by others or left out.
+    Some(unsafe { std::str::from_utf8_unchecked(&bytes[..at]) })
+}
+
 /// `s.replace(old, new, most)`.
 pub fn replace<'a>(arena: &'a Arena, s: &'a str, old: &str, new: &str, most: i64) -> Option<&'a str> {
+    if let ([old], [] | [_], true) = (old.as_bytes(), new.as_bytes(), most < 0) {
+        return replace_byte(arena, s, *old, new.as_bytes().first().copied());
+    }
     let places = if old.is_empty() { length(s) + 1 } else { count(s, old) };
     let places = if most < 0 { places } else { places.min(most) } as usize;
     if places == 0 {
