@@ -42,7 +42,7 @@ impl Emitter<'_, '_> {
             (Op::Len, [s]) => Some(Val::of(s.len?)),
             (Op::CharAt, [s, i]) => {
                 let len = s.len?;
-                let at = self.from_end(i.data, self.known_int(ids[1]), len);
+                let at = self.counted_from_end(i.data, self.known_int(ids[1]), len);
                 let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, at, len);
                 self.bail_unless(inside);
                 let one = self.b.ins().iconst(types::I64, 1);
@@ -74,7 +74,7 @@ impl Emitter<'_, '_> {
     }
 
     /// An index that counts from the end if it is negative.
-    fn from_end(&mut self, index: Value, known: Option<i64>, len: Value) -> Value {
+    fn counted_from_end(&mut self, index: Value, known: Option<i64>, len: Value) -> Value {
         match known {
             Some(i) if i >= 0 => index,
             Some(_) => self.b.ins().iadd(index, len),
@@ -95,7 +95,7 @@ impl Emitter<'_, '_> {
             Some(_) | None => {}
         }
         let zero = self.b.ins().iconst(types::I64, 0);
-        let at = self.from_end(index, known, len);
+        let at = self.counted_from_end(index, known, len);
         let at = self.b.ins().smax(at, zero);
         self.b.ins().smin(at, len)
     }
