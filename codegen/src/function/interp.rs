@@ -4,7 +4,9 @@
 //! Kernels are called as machine code calls them, so what is compared with CPython here is what runs there.
 
 use super::kernel::{self, Call, Reading, Tables};
-use super::{Base, Block, Compare, FloatTest, Function, Local, MOST_ROUNDS, Math1, Op, Stmt, Type, Value};
+use super::{
+    Base, Block, Compare, FloatTest, Function, Local, MOST_ROUNDS, Math1, Op, Rounding, Stmt, Type, Value,
+};
 use fuseline_kernels::python::arena::Arena;
 use fuseline_kernels::python::call::MOST_WORDS;
 use fuseline_kernels::python::{date, float, int, math};
@@ -350,6 +352,16 @@ fn own(op: &Op, args: &[&Datum]) -> Result {
         (Op::Floor, [Float(x)]) => Int(float::to_int(x.floor())?),
         (Op::Ceil, [Float(x)]) => Int(float::to_int(x.ceil())?),
         (Op::RoundEven, [Float(x)]) => Int(float::to_int(x.round_ties_even())?),
+        (Op::Whole(rounding), [Float(x)]) => Float(or_nan(
+            *x,
+            *x,
+            match rounding {
+                Rounding::Floor => x.floor(),
+                Rounding::Ceil => x.ceil(),
+                Rounding::Trunc => x.trunc(),
+                Rounding::Even => x.round_ties_even(),
+            },
+        )),
         (Op::Cmp(c), [Bool(a), Bool(b)]) => Bool(compared(a, b, *c)),
         (Op::Cmp(c), [Int(a), Int(b)] | [Date(a), Date(b)] | [DateTime(a), DateTime(b)]) => {
             Bool(compared(a, b, *c))
@@ -375,6 +387,7 @@ fn own(op: &Op, args: &[&Datum]) -> Result {
             FloatTest::IsInteger => x.is_finite() && x.floor() == *x,
         }),
         (Op::DateOf, [DateTime(micros)]) => Date(micros.div_euclid(date::DAY)),
+        (Op::DateTimeOf, [Date(days)]) => DateTime(days * date::DAY),
         (Op::DateDiff, [Date(a), Date(b)] | [DateTime(a), DateTime(b)]) => Int(a - b),
         (op, args) => unreachable!("{op:?} is a kernel, or not verified: {args:?}"),
     })

@@ -152,6 +152,8 @@ pub(crate) fn libm(function: Math1) -> Function1 {
         Math1::Acosh => math::rt_py_acosh,
         Math1::Atanh => math::rt_py_atanh,
         Math1::Cbrt => math::rt_py_cbrt,
+        Math1::Erf => math::rt_py_erf,
+        Math1::Erfc => math::rt_py_erfc,
         Math1::Degrees => math::rt_py_degrees,
         Math1::Radians => math::rt_py_radians,
     }
@@ -199,11 +201,13 @@ pub(crate) fn kernel(op: &Op, args: &[Type], tables: &Tables) -> Option<Call> {
         | Op::Floor
         | Op::Ceil
         | Op::RoundEven
+        | Op::Whole(_)
         | Op::Math1 { .. }
         | Op::IeeeDiv
         | Op::IeeeMath1 { .. }
         | Op::FloatTest(_)
         | Op::DateOf
+        | Op::DateTimeOf
         | Op::DateDiff => None,
         Op::FloorDiv if float => plain(call::rt_py_float_floor_div),
         Op::Mod if float => plain(call::rt_py_float_mod),

@@ -25,7 +25,7 @@ mod text;
 mod verify;
 
 pub use kernel::knows_format;
-pub use op::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, StrTest, Strip};
+pub use op::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, Rounding, StrTest, Strip};
 pub use parse_text::parse;
 pub use verify::{Malformed, Types, verify};
 

@@ -1,6 +1,6 @@
 //! The names of operations in text, and the list of all that have no constant.
 
-use super::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, StrTest, Strip};
+use super::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, Rounding, StrTest, Strip};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ const COMPARES: [(Compare, &str); 6] = [
     (Compare::Ge, "ge"),
 ];
 
-const FUNCTIONS: [(Math1, &str); 23] = [
+const FUNCTIONS: [(Math1, &str); 25] = [
     (Math1::Sqrt, "sqrt"),
     (Math1::Exp, "exp"),
     (Math1::Exp2, "exp2"),
@@ -36,6 +36,8 @@ const FUNCTIONS: [(Math1, &str); 23] = [
     (Math1::Acosh, "acosh"),
     (Math1::Atanh, "atanh"),
     (Math1::Cbrt, "cbrt"),
+    (Math1::Erf, "erf"),
+    (Math1::Erfc, "erfc"),
     (Math1::Degrees, "degrees"),
     (Math1::Radians, "radians"),
 ];
@@ -46,6 +48,13 @@ const FUNCTIONS2: [(Math2, &str); 5] = [
     (Math2::Hypot, "hypot"),
     (Math2::Fmod, "fmod"),
     (Math2::Copysign, "copysign"),
+];
+
+const ROUNDINGS: [(Rounding, &str); 4] = [
+    (Rounding::Floor, "floor"),
+    (Rounding::Ceil, "ceil"),
+    (Rounding::Trunc, "trunc"),
+    (Rounding::Even, "even"),
 ];
 
 const FLOAT_TESTS: [(FloatTest, &str); 4] = [
@@ -134,6 +143,7 @@ impl Op {
             Op::Floor => "floor",
             Op::Ceil => "ceil",
             Op::RoundEven => "round_even",
+            Op::Whole(rounding) => return joined("whole", named(&ROUNDINGS, rounding)),
             Op::RoundDigits => "round_digits",
             Op::RoundInt => "round_int",
             Op::Cmp(op) => return joined("cmp", named(&COMPARES, op)),
@@ -194,6 +204,7 @@ impl Op {
             Op::Lookup(_) => "lookup",
             Op::Field(field) => return joined("field", named(&FIELDS, field)),
             Op::DateOf => "date_of",
+            Op::DateTimeOf => "datetime_of",
             Op::DateDiff => "date_diff",
             Op::DateAdd => "date_add",
             Op::MakeDate => "make_date",
@@ -285,6 +296,7 @@ static PLAIN: LazyLock<Named> = LazyLock::new(|| {
         Op::Ord,
         Op::Chr,
         Op::DateOf,
+        Op::DateTimeOf,
         Op::DateDiff,
         Op::DateAdd,
         Op::MakeDate,
@@ -297,6 +309,7 @@ static PLAIN: LazyLock<Named> = LazyLock::new(|| {
         ops.extend(FUNCTIONS.iter().map(|(function, _)| Op::IeeeMath1 { function: *function, fast }));
         ops.extend(FUNCTIONS2.iter().map(|(function, _)| Op::Math2 { function: *function, fast }));
     }
+    ops.extend(ROUNDINGS.iter().map(|(rounding, _)| Op::Whole(*rounding)));
     ops.extend(FLOAT_TESTS.iter().map(|(test, _)| Op::FloatTest(*test)));
     ops.extend(TESTS.iter().map(|(test, _)| Op::Test(*test)));
     ops.extend(CLASSES.iter().map(|(class, _)| Op::Is(*class)));

@@ -120,11 +120,23 @@ fn possible(op: &Op) -> bool {
             | Op::Shr
             | Op::MakeDate
             | Op::Math1 {
-                function: Math1::Exp2 | Math1::Asinh | Math1::Acosh | Math1::Atanh | Math1::Cbrt,
+                function: Math1::Exp2
+                    | Math1::Asinh
+                    | Math1::Acosh
+                    | Math1::Atanh
+                    | Math1::Cbrt
+                    | Math1::Erf
+                    | Math1::Erfc,
                 ..
             }
             | Op::IeeeMath1 {
-                function: Math1::Exp2 | Math1::Asinh | Math1::Acosh | Math1::Atanh | Math1::Cbrt,
+                function: Math1::Exp2
+                    | Math1::Asinh
+                    | Math1::Acosh
+                    | Math1::Atanh
+                    | Math1::Cbrt
+                    | Math1::Erf
+                    | Math1::Erfc,
                 ..
             }
             | Op::Math1 { fast: true, .. }

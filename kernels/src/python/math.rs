@@ -27,6 +27,8 @@ unsafe extern "C" {
     safe fn acosh(x: f64) -> f64;
     safe fn atanh(x: f64) -> f64;
     safe fn cbrt(x: f64) -> f64;
+    safe fn erf(x: f64) -> f64;
+    safe fn erfc(x: f64) -> f64;
     safe fn pow(x: f64, y: f64) -> f64;
     safe fn atan2(y: f64, x: f64) -> f64;
 }
@@ -63,6 +65,8 @@ functions! {
     rt_py_asinh = asinh;
     rt_py_acosh = acosh;
     rt_py_atanh = atanh;
+    rt_py_erf = erf;
+    rt_py_erfc = erfc;
 }
 
 /// The C library's `cbrt`. Rust has one of its own under that name, which rounds correctly and so differs from what

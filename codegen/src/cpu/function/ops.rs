@@ -3,7 +3,7 @@
 use super::frame::{Emitter, register};
 use crate::cpu::CompileError;
 use crate::function::kernel::{self, Reading, kernel};
-use crate::function::{Base, FloatTest, Math1, Op, Type, Value as Id};
+use crate::function::{Base, FloatTest, Math1, Op, Rounding, Type, Value as Id};
 use cranelift::prelude::*;
 use fuseline_kernels::python::{date, math};
 use std::rc::Rc;
@@ -192,6 +192,12 @@ impl Emitter<'_, '_> {
                 let whole = self.b.ins().nearest(x.data);
                 Val::of(self.int_of(whole))
             }
+            (Op::Whole(rounding), [x]) => Val::of(match rounding {
+                Rounding::Floor => self.b.ins().floor(x.data),
+                Rounding::Ceil => self.b.ins().ceil(x.data),
+                Rounding::Trunc => self.b.ins().trunc(x.data),
+                Rounding::Even => self.b.ins().nearest(x.data),
+            }),
             (Op::Cmp(compare), [a, b]) => Val::of(self.compare(*compare, types[0].base, a.data, b.data)),
             (Op::Math1 { function, .. }, [x]) => Val::of(self.math(*function, x.data)),
             (Op::IeeeDiv, [a, b]) => Val::of(self.b.ins().fdiv(a.data, b.data)),
@@ -201,6 +207,7 @@ impl Emitter<'_, '_> {
                 let day = self.b.ins().iconst(types::I64, date::DAY);
                 Val::of(self.floor_div_positive(a.data, day))
             }
+            (Op::DateTimeOf, [a]) => Val::of(self.b.ins().imul_imm_s(a.data, date::DAY)),
             // Within Python's years differences fit.
             (Op::DateDiff, [a, b]) => Val::of(self.b.ins().isub(a.data, b.data)),
             (op, _) => return Err(CompileError::Backend(format!("{op:?} is neither written nor called"))),

@@ -57,6 +57,11 @@ impl Inliner<'_, '_> {
         self.date_of_days(days)
     }
 
+    pub(super) fn datetime_of(&mut self, date_value: ValueId, path: &Path) -> Made<ValueId> {
+        let (days, day) = (self.days(date_value)?, self.int(date::DAY));
+        self.mul(days, day, path)
+    }
+
     pub(super) fn date_diff(&mut self, base: Base, a: ValueId, b: ValueId, path: &Path) -> Made<ValueId> {
         let (a, b) = match base {
             Base::DateTime => (self.moment(a), self.moment(b)),

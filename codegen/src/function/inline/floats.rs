@@ -4,7 +4,7 @@
 use super::ints::comparison;
 use super::paths::Path;
 use super::{Inliner, Made, refused};
-use crate::function::{Compare, FloatTest, Math1, Math2};
+use crate::function::{Compare, FloatTest, Math1, Math2, Rounding};
 use crate::ir::op::{MathBin, MathFn, OnFail, Overflow, Precision};
 use crate::ir::{CmpOp, Lit, Op, Ty, ValueId};
 use fuseline_kernels::python::math;
@@ -168,6 +168,21 @@ impl Inliner<'_, '_> {
         self.select(small, rounded, large)
     }
 
+    /// A whole float that keeps the sign of zeros.
+    pub(super) fn rounded(&mut self, rounding: Rounding, x: ValueId) -> Made<ValueId> {
+        match rounding {
+            Rounding::Floor => self.whole(MathFn::Floor, x),
+            Rounding::Ceil => self.whole(MathFn::Ceil, x),
+            Rounding::Trunc => self.whole(MathFn::Trunc, x),
+            Rounding::Even => {
+                let rounded = self.round_even(x)?;
+                let zero = self.binary(Op::Mul(Overflow::Wrap), x, 0.0)?;
+                let is_zero = self.binary(Op::Cmp(CmpOp::Eq), rounded, 0.0)?;
+                self.select(is_zero, zero, rounded)
+            }
+        }
+    }
+
     /// `round(x, n)` for a constant n, by the way of `fuseline_kernels::python::round`: the rounded product decides, at
     /// a half its error does.
     pub(super) fn round_digits(&mut self, x: ValueId, n: ValueId, path: &Path) -> Made<ValueId> {
@@ -300,7 +315,13 @@ impl Inliner<'_, '_> {
             Math1::Degrees => return self.binary(Op::Mul(Overflow::Wrap), x, math::DEGREES),
             Math1::Radians => return self.binary(Op::Mul(Overflow::Wrap), x, math::RADIANS),
             // The loop's are Rust's own, which are not the C library's.
-            Math1::Exp2 | Math1::Asinh | Math1::Acosh | Math1::Atanh | Math1::Cbrt => {
+            Math1::Exp2
+            | Math1::Asinh
+            | Math1::Acosh
+            | Math1::Atanh
+            | Math1::Cbrt
+            | Math1::Erf
+            | Math1::Erfc => {
                 return refused(format!("{function:?} has no form in lanes"));
             }
         };

@@ -105,6 +105,7 @@ impl Inliner<'_, '_> {
                 let whole = self.round_even(*x)?;
                 self.int_of(whole, path)
             }
+            (Fop::Whole(rounding), [x]) => self.rounded(*rounding, *x),
             (Fop::RoundDigits, [x, n]) => self.round_digits(*x, *n, path),
             (Fop::Cmp(compare), [a, b]) if float => self.compare_floats(*compare, *a, *b),
             (Fop::Cmp(compare), [a, b]) => self.inst(Op::Cmp(comparison(*compare)), &[*a, *b]),
@@ -117,6 +118,7 @@ impl Inliner<'_, '_> {
             (Fop::Has(table), [key]) => self.has(*table, *key),
             (Fop::Lookup(table), [key]) => self.lookup(*table, *key, path),
             (Fop::Field(field), [a]) => self.field(*field, base, *a, path),
+            (Fop::DateTimeOf, [a]) => self.datetime_of(*a, path),
             (Fop::DateOf, [a]) => self.date_of(*a, path),
             (Fop::DateDiff, [a, b]) => self.date_diff(base, *a, *b, path),
             (Fop::DateAdd, [a, n]) => self.date_add(base, *a, *n, path),

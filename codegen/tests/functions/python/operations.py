@@ -410,6 +410,8 @@ for x in FLOATS + [random_float() for _ in range(60)]:
         "acosh",
         "atanh",
         "cbrt",
+        "erf",
+        "erfc",
     ]:
         line(f"{name}.libm", (x,), getattr(math, name), near=True)
 for x in [0.5, -0.5, 1.0, -1.0, 0.999, -2.0, 1.0000001, 0.25, 20.0, -30.0, 1e-9, -1e-9]:
@@ -840,6 +842,7 @@ CLOCK = {
     "microsecond": lambda d: d.microsecond,
 }
 for d in DAYS:
+    line("datetime_of", (Date(d),), lambda d: dt.datetime.combine(d, dt.time()))
     for name, function in FIELDS.items():
         line(f"field.{name}", (Date(d),), function)
     for n in [0, 1, -1, 365, -40000, 3_000_000, 10**9, 2**62]:
