@@ -4,6 +4,7 @@
 mod differential;
 mod generate;
 mod inline;
+mod limits;
 mod malformed;
 mod operations;
 mod rows;

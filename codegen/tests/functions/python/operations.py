@@ -2,6 +2,9 @@
 
     python3 operations.py > operations.txt
 
+With a number as argument the random ones are others and nothing is left out; `FUSELINE_OPERATIONS=FILE` has the test
+read such a file.
+
 A line is `operation(operands) = result`; `bails` instead of a result where Python raises or the result does not fit 64
 bits. `~` instead of `=`: the operation may bail too (its comment in op.rs says when). `=near`: a function of libm, within
 one unit in the last place, because libraries differ.
@@ -12,8 +15,10 @@ import math
 import operator
 import random
 import struct
+import sys
 
-random.seed(20261125)
+OTHERS = int(sys.argv[1]) if len(sys.argv) > 1 else None
+random.seed(20261125 if OTHERS is None else OTHERS)
 EPOCH = dt.date(1970, 1, 1).toordinal()
 MOMENT = dt.datetime(1970, 1, 1)
 MICRO = dt.timedelta(microseconds=1)
@@ -89,11 +94,8 @@ def line(op, args, function, may_bail=False, near=False):
     text = f"{op}({', '.join(shown(a) for a in args)}) {answer}"
     # The file need not be long: each operation keeps its first lines, and then a share.
     kept[op] = kept.get(op, 0) + 1
-    if (
-        text not in seen
-        and (kept[op] <= 60 or random.random() < 0.4)
-        and (len(text) < 250 or random.random() < 0.2)
-    ):
+    wanted = OTHERS is not None or kept[op] <= 60 or random.random() < 0.4
+    if text not in seen and wanted and (len(text) < 250 or random.random() < 0.2):
         seen.add(text)
         print(text)
 
