@@ -15,6 +15,7 @@
 //! * the end of the body is not reached: every path returns or bails;
 //! * a returned value has the function's type.
 
+pub mod bounds;
 pub mod inline;
 pub mod interp;
 pub(crate) mod kernel;
