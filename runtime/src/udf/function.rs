@@ -23,6 +23,11 @@ pub trait BatchFunction: Send + Sync {
     fn gate(&self) -> Option<&'static dyn Gate> {
         None
     }
+
+    /// How it runs, for EXPLAIN, where there is a choice: `compiled`, or `Python: ` and why.
+    fn how(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Something that is entered and left at a cost, such as Python's interpreter with its lock.
@@ -46,6 +51,9 @@ pub struct Batch<'a> {
     failures: RefCell<Vec<(usize, Failure)>>,
     converting: Cell<Duration>,
     waiting: Cell<Duration>,
+    /// Rows that compiled code did, and those that it left to Python.
+    compiled: Cell<Option<(usize, usize)>>,
+    demoted: Cell<bool>,
 }
 
 impl<'a> Batch<'a> {
@@ -58,6 +66,8 @@ impl<'a> Batch<'a> {
             failures: RefCell::default(),
             converting: Cell::default(),
             waiting: Cell::default(),
+            compiled: Cell::default(),
+            demoted: Cell::default(),
         }
     }
 
@@ -91,6 +101,26 @@ impl<'a> Batch<'a> {
     /// Counts time that went into waiting for a lock.
     pub fn spent_waiting(&self, time: Duration) {
         self.waiting.set(self.waiting.get() + time);
+    }
+
+    /// Counts rows that compiled code did, and rows that it left to Python.
+    pub fn count_compiled(&self, done: usize, bailed: usize) {
+        self.compiled.set(Some((done, bailed)));
+    }
+
+    /// Counts the batch as one that compiled code was not tried on.
+    pub fn count_demoted(&self) {
+        self.demoted.set(true);
+    }
+
+    /// Rows that compiled code did and rows that it left to Python, if it was tried.
+    pub fn counts(&self) -> Option<(usize, usize)> {
+        self.compiled.get()
+    }
+
+    /// Whether there is compiled code that was not tried.
+    pub fn is_demoted(&self) -> bool {
+        self.demoted.get()
     }
 
     /// Rows reported by [`Batch::fail_row`], and why each failed.
