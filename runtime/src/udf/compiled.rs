@@ -14,6 +14,7 @@ use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{cast, concat, interleave, take};
 use arrow::datatypes::DataType;
 use fuseline_codegen::cpu::function::{BatchResult, CompiledFunction};
+use fuseline_codegen::function::Function;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -161,6 +162,10 @@ impl BatchFunction for CompiledUdf {
     /// None: most batches have no need of Python, and for the others the function itself enters.
     fn gate(&self) -> Option<&'static dyn Gate> {
         None
+    }
+
+    fn body(&self) -> Option<Arc<Function>> {
+        Some(Arc::clone(self.code.source()))
     }
 
     fn how(&self) -> Option<&str> {

@@ -2,7 +2,9 @@
 
 use crate::udf::error::{CallError, Failure};
 use arrow::array::ArrayRef;
+use fuseline_codegen::function::Function;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A function over batches of rows.
@@ -21,6 +23,12 @@ pub trait BatchFunction: Send + Sync {
     /// What must be entered before the call, such as Python's interpreter. Calls of one boundary
     /// that share it are made inside one entry.
     fn gate(&self) -> Option<&'static dyn Gate> {
+        None
+    }
+
+    /// What the function does to a row, if that is known: then it may become part of a loop, and is called only for
+    /// morsels in which a row bails. Such a function has no effects.
+    fn body(&self) -> Option<Arc<Function>> {
         None
     }
 

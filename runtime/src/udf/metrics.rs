@@ -68,7 +68,21 @@ impl UdfMetrics {
         if batch.counts().is_none() && !batch.is_demoted() {
             return;
         }
-        let compiled = self.compiled.get_or_init(|| {
+        let compiled = self.compiled();
+        let (done, bailed) = batch.counts().unwrap_or_default();
+        compiled.compiled_rows.add(done);
+        compiled.bailed_rows.add(bailed);
+        compiled.demoted_calls.add(usize::from(batch.is_demoted()));
+    }
+
+    /// Counts the rows of a morsel whose loop had the function in it.
+    pub fn record_inlined(&self, rows: usize) {
+        self.rows.add(rows);
+        self.compiled().compiled_rows.add(rows);
+    }
+
+    fn compiled(&self) -> &CompiledMetrics {
+        self.compiled.get_or_init(|| {
             let count = |what: &str| {
                 MetricBuilder::new(&self.set).counter(format!("udf_{}_{what}", self.name), self.partition)
             };
@@ -77,11 +91,7 @@ impl UdfMetrics {
                 bailed_rows: count("bailed_rows"),
                 demoted_calls: count("demoted_calls"),
             }
-        });
-        let (done, bailed) = batch.counts().unwrap_or_default();
-        compiled.compiled_rows.add(done);
-        compiled.bailed_rows.add(bailed);
-        compiled.demoted_calls.add(usize::from(batch.is_demoted()));
+        })
     }
 
     /// Counts one call.

@@ -73,7 +73,7 @@ struct Kept {
 
 impl CompiledFunction {
     /// The function.
-    pub fn source(&self) -> &Function {
+    pub fn source(&self) -> &Arc<Function> {
         &self.function
     }
 
