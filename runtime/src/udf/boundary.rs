@@ -201,6 +201,7 @@ impl BoundaryUdf {
         let metrics = metrics::current(self.id());
         if let Some(metrics) = &metrics {
             metrics.record(rows, started.elapsed(), batch.times());
+            metrics.record_compiled(&batch);
         }
         let array = match outcome {
             Ok(result) => result?,

@@ -6,12 +6,18 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion::physical_plan::PhysicalExpr;
+use fuseline_codegen::function::Function;
 use fuseline_planner::stage::{Call, Stage};
 use std::sync::Arc;
 
 /// The user-defined function that an expression calls itself.
 pub fn boundary_of(expr: &Arc<dyn PhysicalExpr>) -> Option<&BoundaryUdf> {
     expr.downcast_ref::<ScalarFunctionExpr>()?.fun().inner().downcast_ref::<BoundaryUdf>()
+}
+
+/// The body of the function that a call is of, if it is known.
+pub fn body_of(call: &ScalarFunctionExpr) -> Option<Arc<Function>> {
+    call.fun().inner().downcast_ref::<BoundaryUdf>()?.function().body()
 }
 
 /// Visits each call of a user-defined function in an expression.
@@ -73,8 +79,14 @@ pub fn describe(stage: &Stage) -> Vec<String> {
             let spec = udf.spec();
             let columns: Vec<String> =
                 e.children().into_iter().map(|c| fmt_sql(c.as_ref()).to_string()).collect();
-            let line =
-                format!("{}: {}, {}, columns [{}]", spec.name, spec.kind, spec.isolation, columns.join(", "));
+            let how = udf.function().how().map(|how| format!(", {how}")).unwrap_or_default();
+            let line = format!(
+                "{}: {}, {}{how}, columns [{}]",
+                spec.name,
+                spec.kind,
+                spec.isolation,
+                columns.join(", ")
+            );
             // Kept rows of a build side take the same steps once more.
             if stage.later.is_empty() || !lines.contains(&line) {
                 lines.push(line);

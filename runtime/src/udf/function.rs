@@ -2,7 +2,9 @@
 
 use crate::udf::error::{CallError, Failure};
 use arrow::array::ArrayRef;
+use fuseline_codegen::function::Function;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A function over batches of rows.
@@ -21,6 +23,17 @@ pub trait BatchFunction: Send + Sync {
     /// What must be entered before the call, such as Python's interpreter. Calls of one boundary
     /// that share it are made inside one entry.
     fn gate(&self) -> Option<&'static dyn Gate> {
+        None
+    }
+
+    /// What the function does to a row, if that is known: then it may become part of a loop, and is called only for
+    /// morsels in which a row bails. Such a function has no effects.
+    fn body(&self) -> Option<Arc<Function>> {
+        None
+    }
+
+    /// How it runs, for EXPLAIN, where there is a choice: `compiled`, or `Python: ` and why.
+    fn how(&self) -> Option<&str> {
         None
     }
 }
@@ -46,6 +59,9 @@ pub struct Batch<'a> {
     failures: RefCell<Vec<(usize, Failure)>>,
     converting: Cell<Duration>,
     waiting: Cell<Duration>,
+    /// Rows that compiled code did, and those that it left to Python.
+    compiled: Cell<Option<(usize, usize)>>,
+    demoted: Cell<bool>,
 }
 
 impl<'a> Batch<'a> {
@@ -58,6 +74,8 @@ impl<'a> Batch<'a> {
             failures: RefCell::default(),
             converting: Cell::default(),
             waiting: Cell::default(),
+            compiled: Cell::default(),
+            demoted: Cell::default(),
         }
     }
 
@@ -91,6 +109,26 @@ impl<'a> Batch<'a> {
     /// Counts time that went into waiting for a lock.
     pub fn spent_waiting(&self, time: Duration) {
         self.waiting.set(self.waiting.get() + time);
+    }
+
+    /// Counts rows that compiled code did, and rows that it left to Python.
+    pub fn count_compiled(&self, done: usize, bailed: usize) {
+        self.compiled.set(Some((done, bailed)));
+    }
+
+    /// Counts the batch as one that compiled code was not tried on.
+    pub fn count_demoted(&self) {
+        self.demoted.set(true);
+    }
+
+    /// Rows that compiled code did and rows that it left to Python, if it was tried.
+    pub fn counts(&self) -> Option<(usize, usize)> {
+        self.compiled.get()
+    }
+
+    /// Whether there is compiled code that was not tried.
+    pub fn is_demoted(&self) -> bool {
+        self.demoted.get()
     }
 
     /// Rows reported by [`Batch::fail_row`], and why each failed.
