@@ -24,7 +24,7 @@ OLDEST := numpy==1.24.* pandas==2.0.* pyarrow==15.*
 NEWEST := numpy pandas polars
 # Later versions of a peer may change what is measured.
 PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle
-PYTHON_FOLDERS := python benches demo runtime
+PYTHON_FOLDERS := python benches demo runtime codegen
 
 .PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-python
 

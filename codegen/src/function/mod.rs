@@ -15,9 +15,20 @@
 //! * the end of the body is not reached: every path returns or bails;
 //! * a returned value has the function's type.
 
+pub mod bounds;
+pub mod inline;
+pub mod interp;
+pub(crate) mod kernel;
+mod names;
 mod op;
+mod parse_text;
+mod text;
+mod verify;
 
-pub use op::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, StrTest, Strip};
+pub use kernel::knows_format;
+pub use op::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, Rounding, StrTest, Strip};
+pub use parse_text::parse;
+pub use verify::{Malformed, Types, verify};
 
 use std::fmt;
 

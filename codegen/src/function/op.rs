@@ -41,6 +41,8 @@ pub enum Math1 {
     Acosh,
     Atanh,
     Cbrt,
+    Erf,
+    Erfc,
     /// `math.degrees`, `math.radians`: one multiplication.
     Degrees,
     Radians,
@@ -55,6 +57,16 @@ pub enum Math2 {
     Hypot,
     Fmod,
     Copysign,
+}
+
+/// To which whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rounding {
+    Floor,
+    Ceil,
+    Trunc,
+    /// To the nearest, halves to even.
+    Even,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -190,6 +202,8 @@ pub enum Op {
     Floor,
     Ceil,
     RoundEven,
+    /// `(Float) -> Float`: a whole float; zeros keep the sign, NaN and infinities stay. numpy's `floor`, `rint`, ...
+    Whole(Rounding),
     /// `(Float, Int) -> Float`: `round(x, n)`, correctly rounded as CPython does; bails where that raises.
     RoundDigits,
     /// `(Int, Int) -> Int`: `round(i, n)`.
@@ -211,6 +225,13 @@ pub enum Op {
     /// `(Float, Float) -> Float`.
     Math2 {
         function: Math2,
+        fast: bool,
+    },
+    /// `(Float, Float) -> Float`: the quotient of IEEE 754; never bails. numpy's `/`.
+    IeeeDiv,
+    /// `(Float) -> Float`: as `Math1`, but where that raises this is what the C library gives; never bails. numpy's.
+    IeeeMath1 {
+        function: Math1,
         fast: bool,
     },
     /// `(Float) -> Bool`.
@@ -303,6 +324,8 @@ pub enum Op {
     Field(DateField),
     /// `(DateTime) -> Date`.
     DateOf,
+    /// `(Date) -> DateTime`: its midnight.
+    DateTimeOf,
     /// `(Date, Date) -> Int`: days between. `(DateTime, DateTime) -> Int`: microseconds between.
     DateDiff,
     /// `(Date, Int) -> Date`: plus days. `(DateTime, Int) -> DateTime`: plus microseconds. Bail outside the years 1 to
@@ -379,11 +402,12 @@ impl Op {
             Op::BoolToInt => is(&[B], I),
             Op::IntToFloat => is(&[I], F),
             Op::Trunc | Op::Floor | Op::Ceil | Op::RoundEven => is(&[F], I),
+            Op::Whole(_) => is(&[F], F),
             Op::RoundDigits => is(&[F, I], F),
             Op::Cmp(_) => of(&[B, I, F, S, DATE, DATETIME], 2, Some(B)),
             Op::CmpIntFloat(_) => is(&[I, F], B),
-            Op::Math1 { .. } => is(&[F], F),
-            Op::Math2 { .. } => is(&[F, F], F),
+            Op::Math1 { .. } | Op::IeeeMath1 { .. } => is(&[F], F),
+            Op::Math2 { .. } | Op::IeeeDiv => is(&[F, F], F),
             Op::FloatTest(_) => is(&[F], B),
             Op::Len | Op::WordCount | Op::ParseInt | Op::Ord => is(&[S], I),
             Op::CharAt | Op::Repeat | Op::WordAt | Op::ZFill => is(&[S, I], S),
@@ -433,6 +457,7 @@ impl Op {
                 | DateField::ToOrdinal => of(&[DATE, DATETIME], 1, Some(I)),
             },
             Op::DateOf => is(&[DATETIME], DATE),
+            Op::DateTimeOf => is(&[DATE], DATETIME),
             Op::DateDiff => of(&[DATE, DATETIME], 2, Some(I)),
             Op::DateAdd => match first {
                 Some(t) if t == DATE || t == DATETIME => is(&[t, I], t),
