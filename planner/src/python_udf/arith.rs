@@ -223,7 +223,7 @@ impl Translator {
     /// Numbers of which it is not known whether they are ints or floats: computed as floats, and the row bails where that
     /// would make a difference.
     fn maybe_ints(&mut self, a: &Sym, op: Operator, b: &Sym) -> R<Sym> {
-        let mut value = |t: &mut Translator, s: &Sym| {
+        let value = |t: &mut Translator, s: &Sym| {
             let s = if s.base() == Some(Base::Bool) { t.int(s)? } else { s.clone() };
             match t.as_num(&s)? {
                 Some(value) => Ok(Sym::Val(value, Type::FLOAT)),

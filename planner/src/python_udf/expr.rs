@@ -148,6 +148,13 @@ impl Translator {
         if clause.is_async {
             return self.no("`async for` is not compiled");
         }
+        let mut bound = std::collections::BTreeSet::new();
+        for part in clause.ifs.iter().chain([element]) {
+            crate::python_udf::names::assigned_in(part, &mut bound);
+        }
+        if !bound.is_empty() {
+            return self.no("`:=` in a comprehension is not compiled");
+        }
         let over = self.expr(&clause.iter)?;
         let over = self.some(&over)?;
         let over = self.sequence(&over)?;
@@ -192,7 +199,7 @@ impl Translator {
         }
     }
 
-    /// A name that is bound in this function or captured as a value.
+    /// `and`, `or`: the operand that decides.
     fn bool_op(&mut self, op: BoolOp, values: &[Expr], known: Option<Sym>) -> R<Sym> {
         let [first, rest @ ..] = values else { return self.no("an operand is missing") };
         let value = match known {

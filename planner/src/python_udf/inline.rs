@@ -1,5 +1,6 @@
 //! Calls of other Python functions, whose bodies are read in place of the call; and the end of a row.
 
+use crate::python_udf::build::{Hole, Item};
 use crate::python_udf::names::needs_jump;
 use crate::python_udf::capture::Source;
 use crate::python_udf::source::{Lines, Parsed, parse};
@@ -29,7 +30,10 @@ impl Translator {
     pub fn call_nested(&mut self, nested: &Rc<crate::python_udf::sym::Nested>, args: Vec<Sym>, named: Vec<(Rc<str>, Sym)>) -> R<Sym> {
         let (source, lines) = (self.frame().source.clone(), self.frame().lines.clone());
         let mut outer = self.frame().outer.clone();
-        outer.extend(nested.env.clone());
+        if nested.depth != self.frames.len() {
+            return self.no("a function that is defined within and called elsewhere is not compiled");
+        }
+        outer.extend(self.env.clone());
         self.inlined(source, lines, &nested.function.clone(), outer, &nested.defaults, args, named)
     }
 
@@ -113,6 +117,8 @@ impl Translator {
         read?;
         self.env = caller;
         let frame = self.frames.pop();
+        let top: Vec<Hole> =
+            items.iter().filter_map(|i| if let Item::Hole(hole) = i { Some(*hole) } else { None }).collect();
         if jumps {
             self.once(items)?;
         } else {
@@ -124,14 +130,9 @@ impl Translator {
         match returned.as_slice() {
             // Always raises.
             [] => self.never(Base::Int),
-            [(only, _)] if !jumps && self.visible(only) => Ok(only.clone()),
+            [(only, hole)] if !jumps && top.contains(hole) => Ok(only.clone()),
             paths => self.meet_behind("the value of the call", paths, before),
         }
-    }
-
-    /// Whether a value needs no slot to be seen behind the blocks in which it was made.
-    fn visible(&self, sym: &Sym) -> bool {
-        sym.is_constant()
     }
 
     /// `return` of the function that is compiled: the value becomes what the column takes, as
@@ -170,7 +171,7 @@ impl Translator {
             self.build.open();
             let second = self.some(value).and_then(|some| self.return_row(&some));
             let (_, otherwise) = self.closed(second)?;
-            self.build.push(crate::python_udf::build::Item::If { cond: none, then, otherwise });
+            self.build.push(Item::If { cond: none, then, otherwise });
             return Ok(Flow::Ends);
         }
         let fits = match (base, value.base()) {

@@ -186,7 +186,7 @@ impl Translator {
 
     /// The sequence with its texts as values of the block that we are in, for a loop to use.
     pub fn hoisted(&mut self, seq: &Rc<Seq>) -> R<Rc<Seq>> {
-        let mut value = |t: &mut Translator, s: &Sym| {
+        let value = |t: &mut Translator, s: &Sym| {
             let (value, ty) = t.value(s)?;
             Ok(Sym::Val(value, ty))
         };
@@ -241,8 +241,9 @@ impl Translator {
             }
             return Ok(Sym::Seq(Rc::new(Seq::Items(columns, *tuple))));
         }
-        let bases: BTreeSet<Option<Base>> = items.iter().map(|(_, v)| if matches!(v, Sym::None) { None } else { v.base() }).collect();
-        let bases: Vec<Base> = bases.into_iter().flatten().collect();
+        let has = |base: Base| items.iter().any(|(_, v)| v.base() == Some(base));
+        let all = [Base::Bool, Base::Int, Base::Float, Base::Str, Base::Date, Base::DateTime];
+        let bases: Vec<Base> = all.into_iter().filter(|b| has(*b)).collect();
         let optional = items.iter().any(|(_, v)| matches!(v, Sym::None));
         let mixed = bases == [Base::Int, Base::Float];
         let base = match bases.as_slice() {

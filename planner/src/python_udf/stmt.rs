@@ -518,7 +518,7 @@ impl Translator {
                 }
             }
         }
-        Ok(Sym::Local(Rc::new(Nested { function, env: self.env.clone(), defaults })))
+        Ok(Sym::Local(Rc::new(Nested { function, depth: self.frames.len(), defaults })))
     }
 
     pub fn lambda(&mut self, lambda: &ruff_python_ast::ExprLambda) -> R<Sym> {

@@ -58,7 +58,8 @@ pub enum Sym {
 #[derive(Clone, Debug)]
 pub struct Nested {
     pub function: Rc<crate::python_udf::source::Parsed>,
-    pub env: Env,
+    /// How many calls deep it was defined: it sees the names of that function as they are when it is called.
+    pub depth: usize,
     pub defaults: Vec<(Rc<str>, Sym)>,
 }
 
