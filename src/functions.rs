@@ -97,8 +97,13 @@ impl Session {
     pub(crate) fn refresh_functions(&self) {
         let functions: Vec<_> =
             self.inner.functions.registered.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut changed = false;
         for function in functions {
-            function.refresh();
+            changed |= function.refresh();
+        }
+        if changed {
+            // EXPLAIN's texts are in them.
+            self.inner.plans.clear();
         }
     }
 

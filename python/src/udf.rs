@@ -11,7 +11,8 @@ use arrow::datatypes::{DataType, Field};
 use fuseline::python::source::PythonCompiler;
 use fuseline::python::{PythonFunction, function_of_body, pyarrow};
 use fuseline::udf::{
-    ArgDefault, BatchFunction, Compile, CompiledUdf, FunctionOptions, FunctionSpec, Isolation, Param, SpecError,
+    ArgDefault, BatchFunction, Compile, CompiledUdf, FunctionOptions, FunctionSpec, Isolation, Param,
+    SpecError,
 };
 use fuseline::{Error as SessionError, FunctionDefinition, FunctionLanguage, Session};
 use pyo3::exceptions::PyTypeError;

@@ -109,7 +109,9 @@ impl Translator {
                 };
                 Ok(Sym::Delta(Box::new(micros)))
             }
-            (Base::Bool, Base::Bool) if matches!(op, Operator::BitAnd | Operator::BitOr | Operator::BitXor) => {
+            (Base::Bool, Base::Bool)
+                if matches!(op, Operator::BitAnd | Operator::BitOr | Operator::BitXor) =>
+            {
                 let op = match op {
                     Operator::BitAnd => Op::And,
                     Operator::BitOr => Op::Or,
@@ -129,7 +131,9 @@ impl Translator {
 
     fn repeated(&mut self, text: &Sym, n: &Sym) -> R<Sym> {
         match (text, n) {
-            (Sym::Str(text), Sym::Int(n)) if *n <= 1000 => Ok(Sym::Str(text.repeat((*n).max(0) as usize).into())),
+            (Sym::Str(text), Sym::Int(n)) if *n <= 1000 => {
+                Ok(Sym::Str(text.repeat((*n).max(0) as usize).into()))
+            }
             (_, _) => self.call(Op::Repeat, &[text, n]),
         }
     }
@@ -300,15 +304,14 @@ impl Translator {
             {
                 self.moved(date, x, op == Operator::Sub)
             }
-            (Sym::Delta(x), Operator::Add, date) if matches!(date.base(), Some(Base::Date | Base::DateTime)) => {
+            (Sym::Delta(x), Operator::Add, date)
+                if matches!(date.base(), Some(Base::Date | Base::DateTime)) =>
+            {
                 self.moved(date, x, false)
             }
-            (a, op, b) => self.no(format!(
-                "`{}` of {} and {} is not compiled",
-                op.as_str(),
-                a.describe(),
-                b.describe()
-            )),
+            (a, op, b) => {
+                self.no(format!("`{}` of {} and {} is not compiled", op.as_str(), a.describe(), b.describe()))
+            }
         }
     }
 

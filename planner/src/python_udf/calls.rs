@@ -70,18 +70,16 @@ impl Translator {
 
     pub fn attribute(&mut self, object: &Sym, name: &str) -> R<Sym> {
         match object {
-            Sym::Module(module, attributes) => {
-                match attributes.iter().find(|(n, _)| &**n == name) {
-                    Some((_, captured)) => Ok(match self.captured(captured) {
-                        Sym::Other(what) => {
-                            let text = format!("'{module}.{name}' ({what}) may do anything, so it stays Python");
-                            return self.no(text);
-                        }
-                        sym => sym,
-                    }),
-                    None => self.no(format!("'{module}.{name}' may do anything, so it stays Python")),
-                }
-            }
+            Sym::Module(module, attributes) => match attributes.iter().find(|(n, _)| &**n == name) {
+                Some((_, captured)) => Ok(match self.captured(captured) {
+                    Sym::Other(what) => {
+                        let text = format!("'{module}.{name}' ({what}) may do anything, so it stays Python");
+                        return self.no(text);
+                    }
+                    sym => sym,
+                }),
+                None => self.no(format!("'{module}.{name}' may do anything, so it stays Python")),
+            },
             Sym::Known(of) => Ok(Sym::Known(format!("{of}.{name}").into())),
             Sym::Bad(no) => Err((**no).clone()),
             other => {
@@ -139,7 +137,11 @@ impl Translator {
                     None => Ok(Sym::None),
                     Some(e) => {
                         let value = t.expr(e)?;
-                        if value.optional() { t.no("a bound that may be None is not compiled") } else { Ok(value) }
+                        if value.optional() {
+                            t.no("a bound that may be None is not compiled")
+                        } else {
+                            Ok(value)
+                        }
                     }
                 }
             };
@@ -188,20 +190,33 @@ impl Translator {
                 _ => None,
             };
             let n = length as i64;
-            let Some(step) = whole(&step, 1).filter(|s| *s != 0) else { return self.no("this slice is not compiled") };
-            let clamp = |v: i64| if v < 0 { (v + n).max(if step < 0 { -1 } else { 0 }) } else { v.min(if step < 0 { n - 1 } else { n }) };
+            let Some(step) = whole(&step, 1).filter(|s| *s != 0) else {
+                return self.no("this slice is not compiled");
+            };
+            let clamp = |v: i64| {
+                if v < 0 {
+                    (v + n).max(if step < 0 { -1 } else { 0 })
+                } else {
+                    v.min(if step < 0 { n - 1 } else { n })
+                }
+            };
             let (a, b) = (
                 if matches!(from, Sym::None) && step < 0 { Some(n - 1) } else { whole(&from, 0).map(clamp) },
                 if matches!(to, Sym::None) && step < 0 { Some(-1) } else { whole(&to, n).map(clamp) },
             );
-            let (Some(a), Some(b)) = (a, b) else { return self.no("a slice of a list with bounds that are computed is not compiled") };
+            let (Some(a), Some(b)) = (a, b) else {
+                return self.no("a slice of a list with bounds that are computed is not compiled");
+            };
             let mut items = vec![];
             let mut i = a;
             while (step > 0 && i < b) || (step < 0 && i > b) {
                 items.push(self.seq_item(&seq, &Sym::Int(i))?);
                 i += step;
             }
-            return Ok(Sym::Seq(Rc::new(Seq::Items(items, matches!(&*seq, Seq::Items(_, true) | Seq::Parts { .. })))));
+            return Ok(Sym::Seq(Rc::new(Seq::Items(
+                items,
+                matches!(&*seq, Seq::Items(_, true) | Seq::Parts { .. }),
+            ))));
         }
         let skip = match from {
             Sym::None => 0,
@@ -385,7 +400,9 @@ impl Translator {
                 let seq = self.sequence(items)?;
                 match self.static_len(&seq) {
                     Some(n) if n <= 64 => {
-                        let items = (0..n).map(|i| self.seq_item(&seq, &Sym::Int(i as i64))).collect::<R<Vec<_>>>()?;
+                        let items = (0..n)
+                            .map(|i| self.seq_item(&seq, &Sym::Int(i as i64)))
+                            .collect::<R<Vec<_>>>()?;
                         Ok(Sym::Seq(Rc::new(Seq::Items(items, name == "tuple"))))
                     }
                     _ if name == "list" => Ok(Sym::Seq(seq)),
@@ -397,7 +414,9 @@ impl Translator {
                 let seq = self.sequence(items)?;
                 match self.static_len(&seq) {
                     Some(n) if n <= 6 => {
-                        let mut items = (0..n).map(|i| self.seq_item(&seq, &Sym::Int(i as i64))).collect::<R<Vec<_>>>()?;
+                        let mut items = (0..n)
+                            .map(|i| self.seq_item(&seq, &Sym::Int(i as i64)))
+                            .collect::<R<Vec<_>>>()?;
                         if items.iter().any(|i| i.base() == Some(Base::Float)) && n > 2 {
                             return self.no("sorting floats, which may be NaN, is not compiled");
                         }
@@ -407,8 +426,10 @@ impl Translator {
                                 let (a, b) = (items[i].clone(), items[i + 1].clone());
                                 let swap = self.compare(&b, CmpOp::Lt, &a)?;
                                 let (x, y) = (a.clone(), b.clone());
-                                items[i] = self.choose(swap, &mut |_| Ok(y.clone()), &mut |_| Ok(x.clone()))?;
-                                items[i + 1] = self.choose(swap, &mut |_| Ok(a.clone()), &mut |_| Ok(b.clone()))?;
+                                items[i] =
+                                    self.choose(swap, &mut |_| Ok(y.clone()), &mut |_| Ok(x.clone()))?;
+                                items[i + 1] =
+                                    self.choose(swap, &mut |_| Ok(a.clone()), &mut |_| Ok(b.clone()))?;
                             }
                         }
                         Ok(Sym::Seq(Rc::new(Seq::Items(items, false))))
@@ -425,7 +446,9 @@ impl Translator {
                     Seq::Items(items, _) if items.iter().all(Sym::is_constant) => {
                         Ok(Sym::Set(items.clone().into()))
                     }
-                    Seq::Chars(Sym::Str(text)) => Ok(Sym::Set(text.chars().map(|c| Sym::Str(c.to_string().into())).collect())),
+                    Seq::Chars(Sym::Str(text)) => {
+                        Ok(Sym::Set(text.chars().map(|c| Sym::Str(c.to_string().into())).collect()))
+                    }
                     _ => self.no("a set that is built is not compiled"),
                 }
             }
@@ -615,7 +638,8 @@ impl Translator {
         ];
         let mut micros = Sym::Int(0);
         let given = units.iter().map(|(n, u)| (*n, *u)).zip(args).map(|((_, u), a)| (u, a.clone()));
-        let by_name = named.iter().filter_map(|(n, v)| Some((units.iter().find(|(u, _)| *u == &**n)?.1, v.clone())));
+        let by_name =
+            named.iter().filter_map(|(n, v)| Some((units.iter().find(|(u, _)| *u == &**n)?.1, v.clone())));
         for (unit, value) in given.chain(by_name).collect::<Vec<_>>() {
             if !matches!(value.base(), Some(Base::Int | Base::Bool)) {
                 return self.no("a timedelta of other things than ints is not compiled");

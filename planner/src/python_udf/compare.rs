@@ -56,15 +56,11 @@ impl Translator {
             (false, true) => return self.equal_unless_none(b, a),
             (true, true) => {
                 let (none_a, none_b) = (self.is_none(a)?, self.is_none(b)?);
-                let equal = self.choose(
-                    none_a,
-                    &mut |t| t.truth_sym(none_b),
-                    &mut |t| {
-                        let some = t.some(a)?;
-                        let equal = t.equal(&some, b)?;
-                        t.truth_sym(equal)
-                    },
-                )?;
+                let equal = self.choose(none_a, &mut |t| t.truth_sym(none_b), &mut |t| {
+                    let some = t.some(a)?;
+                    let equal = t.equal(&some, b)?;
+                    t.truth_sym(equal)
+                })?;
                 return self.truth(&equal);
             }
         }
@@ -154,7 +150,11 @@ impl Translator {
         match (a, b) {
             (x, Sym::None) | (Sym::None, x) => self.is_none(x),
             (x, Sym::Bool(v)) | (Sym::Bool(v), x) => {
-                if x.base() == Some(Base::Bool) { self.equal(x, &Sym::Bool(*v)) } else { Ok(Truth::Known(false)) }
+                if x.base() == Some(Base::Bool) {
+                    self.equal(x, &Sym::Bool(*v))
+                } else {
+                    Ok(Truth::Known(false))
+                }
             }
             (Sym::Known(x), Sym::Known(y)) => Ok(Truth::Known(x == y)),
             (_, _) => self.no("`is` is compiled with None, True and False only"),
@@ -228,7 +228,9 @@ impl Translator {
 
     /// Two values that can be compared, neither of them optional.
     fn compared(&mut self, a: &Sym, op: Compare, b: &Sym) -> R<Truth> {
-        let (Some(x), Some(y)) = (a.base(), b.base()) else { return self.no("this comparison is not compiled") };
+        let (Some(x), Some(y)) = (a.base(), b.base()) else {
+            return self.no("this comparison is not compiled");
+        };
         let value = match (x, y) {
             (Base::Bool, Base::Int) | (Base::Int, Base::Bool) => {
                 let (a, b) = (self.int(a)?, self.int(b)?);
@@ -244,11 +246,15 @@ impl Translator {
             }
             (Base::Int, Base::Float) => match a {
                 // A float holds such an int exactly.
-                Sym::Int(v) if v.unsigned_abs() <= 1 << 53 => self.call(Op::Cmp(op), &[&Sym::Float(*v as f64), b])?,
+                Sym::Int(v) if v.unsigned_abs() <= 1 << 53 => {
+                    self.call(Op::Cmp(op), &[&Sym::Float(*v as f64), b])?
+                }
                 _ => self.call(Op::CmpIntFloat(op), &[a, b])?,
             },
             (Base::Float, Base::Int) => match b {
-                Sym::Int(v) if v.unsigned_abs() <= 1 << 53 => self.call(Op::Cmp(op), &[a, &Sym::Float(*v as f64)])?,
+                Sym::Int(v) if v.unsigned_abs() <= 1 << 53 => {
+                    self.call(Op::Cmp(op), &[a, &Sym::Float(*v as f64)])?
+                }
                 _ => self.call(Op::CmpIntFloat(flipped(op)), &[b, a])?,
             },
             (

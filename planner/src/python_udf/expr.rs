@@ -52,11 +52,9 @@ impl Translator {
             }
             Expr::If(e) => {
                 let cond = self.cond(&e.test)?;
-                self.choose(
-                    cond,
-                    &mut |t| t.narrowed(&e.test, true, &mut |t| t.expr(&e.body)),
-                    &mut |t| t.narrowed(&e.test, false, &mut |t| t.expr(&e.orelse)),
-                )
+                self.choose(cond, &mut |t| t.narrowed(&e.test, true, &mut |t| t.expr(&e.body)), &mut |t| {
+                    t.narrowed(&e.test, false, &mut |t| t.expr(&e.orelse))
+                })
             }
             Expr::Compare(_) => {
                 let truth = self.cond(expr)?;
@@ -321,15 +319,11 @@ impl Translator {
             Sym::Str(v) => Truth::Known(!v.is_empty()),
             Sym::Val(value, ty) if ty.optional => {
                 let none = self.op(Op::IsNone, vec![*value])?;
-                let result = self.choose(
-                    Truth::Asked(none),
-                    &mut |_| Ok(Sym::Bool(false)),
-                    &mut |t| {
-                        let some = t.some(sym)?;
-                        let truth = t.truth(&some)?;
-                        t.truth_sym(truth)
-                    },
-                )?;
+                let result = self.choose(Truth::Asked(none), &mut |_| Ok(Sym::Bool(false)), &mut |t| {
+                    let some = t.some(sym)?;
+                    let truth = t.truth(&some)?;
+                    t.truth_sym(truth)
+                })?;
                 return self.truth(&result);
             }
             Sym::Val(value, ty) => match ty.base {

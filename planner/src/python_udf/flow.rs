@@ -64,9 +64,7 @@ impl Kind {
                 | Seq::Enumerate(..)
                 | Seq::Zip(_)
                 | Seq::Reversed(_)
-                | Seq::Slice { .. } => {
-                    Kind::Bad(format!("is {} that depends on the path", sym.describe()))
-                }
+                | Seq::Slice { .. } => Kind::Bad(format!("is {} that depends on the path", sym.describe())),
             },
             Sym::Bad(no) => Kind::Bad(no.text.clone()),
             Sym::Set(_)
@@ -98,8 +96,7 @@ impl Kind {
             Kind::Split(..) | Kind::Words(_) => "a list".to_owned(),
             Kind::Bad(_) => "unknown".to_owned(),
         };
-        let conflict =
-            |a: &Kind, b: &Kind| Kind::Bad(format!("is {} here and {} there", words(a), words(b)));
+        let conflict = |a: &Kind, b: &Kind| Kind::Bad(format!("is {} here and {} there", words(a), words(b)));
         match (&self, &other) {
             (Kind::Bad(_), _) => self,
             (_, Kind::Bad(_)) => other,
@@ -299,8 +296,7 @@ impl Translator {
             for (name, slot) in &slots {
                 self.store(slot, &before[name])?;
             }
-            let looping =
-                Looping { slots, seen: kinds.clone(), broke: None, once: false, breaks: vec![] };
+            let looping = Looping { slots, seen: kinds.clone(), broke: None, once: false, breaks: vec![] };
             let returned = self.returned_so_far();
             self.frame_mut().loops.push(looping);
             let result = read(self);

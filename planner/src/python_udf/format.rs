@@ -126,7 +126,9 @@ impl Translator {
 
     /// `pattern % values`.
     pub fn percent(&mut self, pattern: &Sym, values: &Sym) -> R<Sym> {
-        let Sym::Str(pattern) = pattern else { return self.no("`%` of a text that is computed is not compiled") };
+        let Sym::Str(pattern) = pattern else {
+            return self.no("`%` of a text that is computed is not compiled");
+        };
         let values = match values {
             Sym::Seq(seq) => match &**seq {
                 Seq::Items(items, true) => items.clone(),
@@ -158,7 +160,9 @@ impl Translator {
                     let int = self.int(&value)?;
                     self.to_str(&int)?
                 }
-                (flags, "d") if value.base() == Some(Base::Int) && flags.bytes().all(|b| b.is_ascii_digit()) => {
+                (flags, "d")
+                    if value.base() == Some(Base::Int) && flags.bytes().all(|b| b.is_ascii_digit()) =>
+                {
                     self.formatted(&value, &format!("{flags}d"))?
                 }
                 (flags, "f" | "e" | "g")

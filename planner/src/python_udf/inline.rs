@@ -1,8 +1,8 @@
 //! Calls of other Python functions, whose bodies are read in place of the call; and the end of a row.
 
 use crate::python_udf::build::{Hole, Item};
-use crate::python_udf::names::needs_jump;
 use crate::python_udf::capture::Source;
+use crate::python_udf::names::needs_jump;
 use crate::python_udf::source::{Lines, Parsed, parse};
 use crate::python_udf::sym::{Env, R, Sym};
 use crate::python_udf::translate::{Flow, Frame, Returning, Translator};
@@ -14,7 +14,12 @@ use std::rc::Rc;
 const DEEPEST: usize = 12;
 
 impl Translator {
-    pub fn call_function(&mut self, source: &Rc<Source>, args: Vec<Sym>, named: Vec<(Rc<str>, Sym)>) -> R<Sym> {
+    pub fn call_function(
+        &mut self,
+        source: &Rc<Source>,
+        args: Vec<Sym>,
+        named: Vec<(Rc<str>, Sym)>,
+    ) -> R<Sym> {
         if self.frames.iter().any(|f| Rc::ptr_eq(&f.source, source)) {
             return self.no(format!("'{}' calls itself", source.name));
         }
@@ -27,7 +32,12 @@ impl Translator {
         self.inlined(source.clone(), lines, &parsed, Env::new(), &defaults, args, named)
     }
 
-    pub fn call_nested(&mut self, nested: &Rc<crate::python_udf::sym::Nested>, args: Vec<Sym>, named: Vec<(Rc<str>, Sym)>) -> R<Sym> {
+    pub fn call_nested(
+        &mut self,
+        nested: &Rc<crate::python_udf::sym::Nested>,
+        args: Vec<Sym>,
+        named: Vec<(Rc<str>, Sym)>,
+    ) -> R<Sym> {
         let (source, lines) = (self.frame().source.clone(), self.frame().lines.clone());
         let mut outer = self.frame().outer.clone();
         if nested.depth != self.frames.len() {
@@ -56,8 +66,12 @@ impl Translator {
             if parameters.vararg.is_some() || parameters.kwarg.is_some() {
                 return self.no(format!("'{}' takes any number of arguments", source.name));
             }
-            let positional: Vec<&str> =
-                parameters.posonlyargs.iter().chain(&parameters.args).map(|p| p.parameter.name.as_str()).collect();
+            let positional: Vec<&str> = parameters
+                .posonlyargs
+                .iter()
+                .chain(&parameters.args)
+                .map(|p| p.parameter.name.as_str())
+                .collect();
             if args.len() > positional.len() {
                 return self.never(Base::Int);
             }

@@ -83,7 +83,8 @@ impl Translator {
         let leads = endless || matches!(self.quiet_ends(orelse), Some(true));
         let mut only: Vec<(Rc<str>, Sym)> = vec![];
         if leads && !looping.breaks.is_empty() {
-            let names: BTreeSet<Rc<str>> = looping.breaks.iter().flat_map(|(e, _)| e.keys().cloned()).collect();
+            let names: BTreeSet<Rc<str>> =
+                looping.breaks.iter().flat_map(|(e, _)| e.keys().cloned()).collect();
             for name in names {
                 if self.env.contains_key(&name) {
                     continue;

@@ -84,7 +84,8 @@ pub fn translate(source: &Rc<Source>, params: &[ParamType], returns: Base) -> Re
     let (parsed, lines) = parse(source).map_err(reason)?;
     let first = attempt(source, &parsed, &lines, params, returns, false)?;
     let function = if first.1 { attempt(source, &parsed, &lines, params, returns, true)?.0 } else { first.0 };
-    verify(&function).map_err(|e| reason(format!("the translation is wrong ({e}), which is a fault of fuseline")))?;
+    verify(&function)
+        .map_err(|e| reason(format!("the translation is wrong ({e}), which is a fault of fuseline")))?;
     Ok(function)
 }
 
@@ -136,7 +137,9 @@ fn attempt(
                     let default = t.captured(default);
                     t.env.insert((*name).into(), default);
                 }
-                None => return Err(reason(format!("its parameter '{name}' is not declared and has no default"))),
+                None => {
+                    return Err(reason(format!("its parameter '{name}' is not declared and has no default")));
+                }
             }
         }
     } else if !params.is_empty() {

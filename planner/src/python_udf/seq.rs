@@ -15,10 +15,10 @@ impl Translator {
         match sym {
             Sym::Seq(seq) => Ok(seq.clone()),
             Sym::Bad(no) => Err((**no).clone()),
-            Sym::Str(_) | Sym::Val(..) if sym.base() == Some(Base::Str) => Ok(Rc::new(Seq::Chars(sym.clone()))),
-            Sym::Dict(items) => {
-                Ok(Rc::new(Seq::Items(items.iter().map(|(k, _)| k.clone()).collect(), true)))
+            Sym::Str(_) | Sym::Val(..) if sym.base() == Some(Base::Str) => {
+                Ok(Rc::new(Seq::Chars(sym.clone())))
             }
+            Sym::Dict(items) => Ok(Rc::new(Seq::Items(items.iter().map(|(k, _)| k.clone()).collect(), true))),
             Sym::Set(_) => self.no("the order of a set is not defined, so going through one is not compiled"),
             other => self.no(format!("going through {} is not compiled", other.describe())),
         }
@@ -33,14 +33,24 @@ impl Translator {
             Seq::Chars(_) | Seq::Split { .. } | Seq::Words(_) => None,
             Seq::Range { start: Sym::Int(a), stop: Sym::Int(b), step } => {
                 let (a, b, step) = (i128::from(*a), i128::from(*b), i128::from(*step));
-                let n = if step > 0 { (b - a + step - 1).div_euclid(step) } else { (a - b - step - 1).div_euclid(-step) };
+                let n = if step > 0 {
+                    (b - a + step - 1).div_euclid(step)
+                } else {
+                    (a - b - step - 1).div_euclid(-step)
+                };
                 usize::try_from(n.max(0)).ok()
             }
             Seq::Range { .. } => None,
             Seq::Mapped { over, how, .. } if how.clause.ifs.is_empty() => self.static_len(over),
             Seq::Mapped { .. } => None,
-            Seq::Applied { over, .. } | Seq::Enumerate(over, _) | Seq::Reversed(over) => self.static_len(over),
-            Seq::Zip(all) => all.iter().map(|s| self.static_len(s)).min_by_key(|n| n.unwrap_or(usize::MAX)).flatten()
+            Seq::Applied { over, .. } | Seq::Enumerate(over, _) | Seq::Reversed(over) => {
+                self.static_len(over)
+            }
+            Seq::Zip(all) => all
+                .iter()
+                .map(|s| self.static_len(s))
+                .min_by_key(|n| n.unwrap_or(usize::MAX))
+                .flatten()
                 .filter(|_| all.iter().all(|s| self.static_len(s).is_some())),
             Seq::Slice { of, skip, cut } => {
                 Some(self.static_len(of)?.saturating_sub(*skip as usize).saturating_sub(*cut as usize))
@@ -61,7 +71,9 @@ impl Translator {
                 self.extreme(&n, &Sym::Int(0), false)
             }
             Seq::Mapped { over, how, .. } if how.clause.ifs.is_empty() => self.seq_len(over),
-            Seq::Mapped { .. } => self.fold(seq, Sym::Int(0), &mut |t, n, _| t.binary(n, Operator::Add, &Sym::Int(1))),
+            Seq::Mapped { .. } => {
+                self.fold(seq, Sym::Int(0), &mut |t, n, _| t.binary(n, Operator::Add, &Sym::Int(1)))
+            }
             Seq::Applied { over, .. } | Seq::Enumerate(over, _) | Seq::Reversed(over) => self.seq_len(over),
             Seq::Zip(all) => {
                 let mut least: Option<Sym> = None;
@@ -104,7 +116,9 @@ impl Translator {
                     _ => {
                         let negative = self.compare(index, CmpOp::Lt, &Sym::Int(0))?;
                         let (i, n) = (index.clone(), length.clone());
-                        self.choose(negative, &mut |t| t.binary(&i, Operator::Add, &n), &mut |_| Ok(index.clone()))?
+                        self.choose(negative, &mut |t| t.binary(&i, Operator::Add, &n), &mut |_| {
+                            Ok(index.clone())
+                        })?
                     }
                 };
                 let low = self.compare(&at, CmpOp::GtE, &Sym::Int(0))?;
@@ -216,7 +230,8 @@ impl Translator {
         };
         let key = self.some(key)?;
         // Keys of other types are never found, but for numbers that are equal.
-        if items.iter().any(|(k, _)| keys == Base::Int && matches!(k.base(), Some(Base::Float | Base::Bool))) {
+        if items.iter().any(|(k, _)| keys == Base::Int && matches!(k.base(), Some(Base::Float | Base::Bool)))
+        {
             return self.no("a dict with keys of several number types is not compiled");
         }
         let items: Vec<&(Sym, Sym)> = items.iter().filter(|(k, _)| k.base() == Some(keys)).collect();
@@ -285,7 +300,13 @@ impl Translator {
     }
 
     /// Goes through what a comprehension yields.
-    fn visit(&mut self, seq: &Rc<Seq>, names: &BTreeSet<Rc<str>>, breaks: bool, each: &mut dyn FnMut(&mut Translator, &Sym) -> R<Flow>) -> R<Flow> {
+    fn visit(
+        &mut self,
+        seq: &Rc<Seq>,
+        names: &BTreeSet<Rc<str>>,
+        breaks: bool,
+        each: &mut dyn FnMut(&mut Translator, &Sym) -> R<Flow>,
+    ) -> R<Flow> {
         let Seq::Mapped { over, how, env, .. } = &**seq else {
             return self.over(seq, names, breaks, false, &[], each);
         };
@@ -343,7 +364,12 @@ impl Translator {
     }
 
     /// One value out of all items.
-    pub fn fold(&mut self, seq: &Rc<Seq>, start: Sym, step: &mut dyn FnMut(&mut Translator, &Sym, &Sym) -> R<Sym>) -> R<Sym> {
+    pub fn fold(
+        &mut self,
+        seq: &Rc<Seq>,
+        start: Sym,
+        step: &mut dyn FnMut(&mut Translator, &Sym, &Sym) -> R<Sym>,
+    ) -> R<Sym> {
         let name = self.fresh("sum");
         self.env.insert(name.clone(), start);
         let names = BTreeSet::from([name.clone()]);
@@ -359,7 +385,12 @@ impl Translator {
     }
 
     /// The first thing found, or what stands for none.
-    pub fn search(&mut self, seq: &Rc<Seq>, none: Sym, test: &mut dyn FnMut(&mut Translator, &Sym) -> R<(Truth, Sym)>) -> R<Sym> {
+    pub fn search(
+        &mut self,
+        seq: &Rc<Seq>,
+        none: Sym,
+        test: &mut dyn FnMut(&mut Translator, &Sym) -> R<(Truth, Sym)>,
+    ) -> R<Sym> {
         // A list was made whole before it is searched.
         if let Seq::Mapped { generator: false, .. } = &**seq {
             self.demand_quiet(seq)?;

@@ -46,8 +46,8 @@ impl Lines {
 /// # Errors
 /// Why it is not there.
 pub fn parse(source: &Source) -> Result<(Rc<Parsed>, Rc<Lines>), String> {
-    let module =
-        ruff_python_parser::parse_module(&source.text).map_err(|e| format!("its source does not parse: {e}"))?;
+    let module = ruff_python_parser::parse_module(&source.text)
+        .map_err(|e| format!("its source does not parse: {e}"))?;
     let lines = Lines::of(&source.text);
     let mut finder = Finder { source, lines: &lines, def: None, lambda: None };
     for stmt in module.suite() {

@@ -1,11 +1,11 @@
 //! Statements.
 
 use crate::python_udf::build::{Hole, Item};
+use crate::python_udf::source::Parsed;
 use crate::python_udf::sym::{Env, Nested, R, Seq, Sym};
 use crate::python_udf::translate::{Flow, Returning, Translator, Truth};
-use crate::python_udf::source::Parsed;
 use fuseline_codegen::function::{Op, Stmt as Out, Type};
-use ruff_python_ast::{ElifElseClause, Expr, ExceptHandler, Operator, Pattern, Singleton, Stmt};
+use ruff_python_ast::{ElifElseClause, ExceptHandler, Expr, Operator, Pattern, Singleton, Stmt};
 use ruff_text_size::Ranged;
 use std::rc::Rc;
 
@@ -158,7 +158,9 @@ impl Translator {
             Stmt::TypeAlias(_) => return self.no("a type alias within is not compiled"),
             Stmt::With(_) => return self.no("`with` may do anything, so it stays Python"),
             Stmt::Global(_) => return self.no("`global` writes outside the function, so it stays Python"),
-            Stmt::Nonlocal(_) => return self.no("`nonlocal` writes outside the function, so it stays Python"),
+            Stmt::Nonlocal(_) => {
+                return self.no("`nonlocal` writes outside the function, so it stays Python");
+            }
             Stmt::If(_) | Stmt::Match(_) => return self.block(std::slice::from_ref(stmt)),
             Stmt::IpyEscapeCommand(_) => return self.no("it is not Python"),
         }
@@ -192,13 +194,7 @@ impl Translator {
 
     /// `if` and the clauses that follow, then `rest`: what comes after it in the block. If one branch leaves, `rest`
     /// goes into the other one, which knows more then.
-    fn if_chain(
-        &mut self,
-        test: &Expr,
-        body: &[Stmt],
-        clauses: &[ElifElseClause],
-        rest: &[Stmt],
-    ) -> R<Flow> {
+    fn if_chain(&mut self, test: &Expr, body: &[Stmt], clauses: &[ElifElseClause], rest: &[Stmt]) -> R<Flow> {
         let cond = match self.cond(test)? {
             Truth::Known(true) => {
                 self.narrow(test, true)?;
@@ -423,7 +419,10 @@ impl Translator {
                 if let Sym::Seq(seq) = value
                     && matches!(
                         &**seq,
-                        Seq::Mapped { generator: true, .. } | Seq::Applied { .. } | Seq::Zip(_) | Seq::Enumerate(..)
+                        Seq::Mapped { generator: true, .. }
+                            | Seq::Applied { .. }
+                            | Seq::Zip(_)
+                            | Seq::Enumerate(..)
                     )
                 {
                     return self.no("an iterator that has a name is not compiled");
@@ -548,7 +547,11 @@ impl Translator {
                 }
             }
             Expr::Compare(e) => match (&*e.left, &*e.ops, &*e.comparators) {
-                (left, [op @ (CmpOp::Is | CmpOp::IsNot | CmpOp::Eq | CmpOp::NotEq)], [Expr::NoneLiteral(_)]) => {
+                (
+                    left,
+                    [op @ (CmpOp::Is | CmpOp::IsNot | CmpOp::Eq | CmpOp::NotEq)],
+                    [Expr::NoneLiteral(_)],
+                ) => {
                     let some = matches!(op, CmpOp::IsNot | CmpOp::NotEq) == holds;
                     match left {
                         Expr::Name(name) => self.narrow_name(name.id.as_str(), some),
@@ -570,11 +573,8 @@ impl Translator {
         if !ty.optional {
             return Ok(());
         }
-        let known = if some {
-            Sym::Val(self.op(Op::Unwrap, vec![value])?, Type::of(ty.base))
-        } else {
-            Sym::None
-        };
+        let known =
+            if some { Sym::Val(self.op(Op::Unwrap, vec![value])?, Type::of(ty.base)) } else { Sym::None };
         self.env.insert(name.into(), known);
         Ok(())
     }

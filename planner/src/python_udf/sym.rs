@@ -70,21 +70,45 @@ pub enum Seq {
     /// The characters of a text.
     Chars(Sym),
     /// `text.split(sep, most)`.
-    Split { text: Sym, sep: Sym, most: Sym },
+    Split {
+        text: Sym,
+        sep: Sym,
+        most: Sym,
+    },
     /// `text.split()`.
     Words(Sym),
     /// `text.partition(sep)`; from the right if so.
-    Parts { text: Sym, sep: Sym, right: bool },
-    Range { start: Sym, stop: Sym, step: i64 },
+    Parts {
+        text: Sym,
+        sep: Sym,
+        right: bool,
+    },
+    Range {
+        start: Sym,
+        stop: Sym,
+        step: i64,
+    },
     /// A comprehension with one `for`.
-    Mapped { over: Rc<Seq>, how: Rc<How>, env: Env, generator: bool },
+    Mapped {
+        over: Rc<Seq>,
+        how: Rc<How>,
+        env: Env,
+        generator: bool,
+    },
     /// `map(function, over)`.
-    Applied { over: Rc<Seq>, function: Sym },
+    Applied {
+        over: Rc<Seq>,
+        function: Sym,
+    },
     Enumerate(Rc<Seq>, Sym),
     Zip(Vec<Rc<Seq>>),
     Reversed(Rc<Seq>),
     /// From an item on, up to one counted from the end (both at least 0).
-    Slice { of: Rc<Seq>, skip: i64, cut: i64 },
+    Slice {
+        of: Rc<Seq>,
+        skip: i64,
+        cut: i64,
+    },
 }
 
 /// The parts of a comprehension.
@@ -188,9 +212,9 @@ impl Sym {
         match (self, other) {
             (Sym::None, Sym::None) => true,
             (Sym::Bool(a), Sym::Bool(b)) => a == b,
-            (Sym::Int(a), Sym::Int(b)) | (Sym::Date(a), Sym::Date(b)) | (Sym::DateTime(a), Sym::DateTime(b)) => {
-                a == b
-            }
+            (Sym::Int(a), Sym::Int(b))
+            | (Sym::Date(a), Sym::Date(b))
+            | (Sym::DateTime(a), Sym::DateTime(b)) => a == b,
             (Sym::Float(a), Sym::Float(b)) => a.to_bits() == b.to_bits(),
             (Sym::Str(a), Sym::Str(b)) => a == b,
             (Sym::Val(a, _), Sym::Val(b, _)) | (Sym::Num(a), Sym::Num(b)) => a == b,

@@ -42,7 +42,9 @@ impl Translator {
             object => match object.base() {
                 Some(Base::Str) => self.text_method(object, name, args, named),
                 Some(Base::Date | Base::DateTime) => self.date_method(object, name, args),
-                Some(Base::Float) if name == "is_integer" && args.is_empty() && !matches!(object, Sym::Num(_)) => {
+                Some(Base::Float)
+                    if name == "is_integer" && args.is_empty() && !matches!(object, Sym::Num(_)) =>
+                {
                     self.call(Op::FloatTest(FloatTest::IsInteger), &[object])
                 }
                 Some(Base::Int) if name == "is_integer" => unknown(self),
@@ -61,7 +63,8 @@ impl Translator {
                 self.choose(found, &mut |t| t.looked_up(&items, &key), &mut |_| Ok(default.clone()))
             }
             ("items", []) => {
-                let pair = |(k, v): &(Sym, Sym)| Sym::Seq(Rc::new(Seq::Items(vec![k.clone(), v.clone()], true)));
+                let pair =
+                    |(k, v): &(Sym, Sym)| Sym::Seq(Rc::new(Seq::Items(vec![k.clone(), v.clone()], true)));
                 sequence(items.iter().map(pair).collect())
             }
             ("keys", []) => sequence(items.iter().map(|(k, _)| k.clone()).collect()),
@@ -78,7 +81,8 @@ impl Translator {
             ("date", []) if date.base() == Some(Base::DateTime) => return self.call(Op::DateOf, &[date]),
             ("isocalendar", []) => {
                 let fields = [DateField::IsoYear, DateField::IsoWeek, DateField::IsoWeekday];
-                let items = fields.into_iter().map(|f| self.call(Op::Field(f), &[date])).collect::<R<Vec<_>>>()?;
+                let items =
+                    fields.into_iter().map(|f| self.call(Op::Field(f), &[date])).collect::<R<Vec<_>>>()?;
                 return Ok(Sym::Seq(Rc::new(Seq::Items(items, true))));
             }
             ("isoformat", []) if date.base() == Some(Base::Date) => return self.iso_date(date),

@@ -389,7 +389,8 @@ impl Translator {
         {
             return Ok(first.clone());
         }
-        let Some(kind) = paths.iter().map(|(s, _)| crate::python_udf::flow::Kind::of(s)).reduce(|a, b| a.join(b))
+        let Some(kind) =
+            paths.iter().map(|(s, _)| crate::python_udf::flow::Kind::of(s)).reduce(|a, b| a.join(b))
         else {
             return Ok(self.bad(name, "has no value"));
         };

@@ -64,7 +64,8 @@ impl PythonCompiler {
         }
         let mut params = vec![];
         for param in &spec.params {
-            let unsupported = || format!("its parameter '{}' is {}, which is not compiled", param.name, param.data_type);
+            let unsupported =
+                || format!("its parameter '{}' is {}, which is not compiled", param.name, param.data_type);
             let base = base(&param.data_type).ok_or_else(unsupported)?;
             if !supports_parameter(Type { base, optional }, &param.data_type) {
                 return Err(unsupported());
@@ -166,7 +167,12 @@ fn read(value: &Bound<'_, PyAny>) -> PyResult<Captured> {
                 name: text(&item(1)?)?,
                 text: text(&item(2)?)?,
                 line: item(3)?.extract()?,
-                lambda: lambda.map(|(line, column, end_line, end_column)| Span { line, column, end_line, end_column }),
+                lambda: lambda.map(|(line, column, end_line, end_column)| Span {
+                    line,
+                    column,
+                    end_line,
+                    end_column,
+                }),
                 names: pairs(&item(5)?)?.into(),
                 defaults: pairs(&item(6)?)?.into(),
             }))

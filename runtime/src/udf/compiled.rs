@@ -137,11 +137,18 @@ impl BatchFunction for CompiledUdf {
         })
     }
 
-    fn refresh(&self) {
-        if let Some(code) = self.compiling.compile() {
-            *self.code.write() = Arc::new(code);
-            self.demoted.store(0, Ordering::Relaxed);
+    fn refresh(&self) -> bool {
+        let Some(code) = self.compiling.compile() else { return false };
+        let mut now = self.code.write();
+        // What stays Python for the same reason has not changed.
+        if let (Err(old), Err(new)) = (now.as_ref(), &code)
+            && old == new
+        {
+            return false;
         }
+        *now = Arc::new(code);
+        self.demoted.store(0, Ordering::Relaxed);
+        true
     }
 }
 

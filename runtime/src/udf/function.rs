@@ -23,8 +23,10 @@ pub trait BatchFunction: Send + Sync {
         None
     }
 
-    /// Called when a query that may use it starts: what it was made of may have changed.
-    fn refresh(&self) {}
+    /// Called when a query that may use it starts: what it was made of may have changed. Says whether it has.
+    fn refresh(&self) -> bool {
+        false
+    }
 
     /// What must be entered before the call, such as Python's interpreter. Calls of one boundary
     /// that share it are made inside one entry.

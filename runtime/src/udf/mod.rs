@@ -23,8 +23,8 @@ pub mod share;
 pub mod spec;
 
 pub use boundary::BoundaryUdf;
-pub use compiled::{CompiledUdf, Compiling};
 pub use collected::{CollectedErrors, ErrorsFunction};
+pub use compiled::{CompiledUdf, Compiling};
 pub use error::{CallError, Failure, UdfError, UdfErrorKind};
 pub use function::{Batch, BatchFunction, Gate};
 pub use spec::{
