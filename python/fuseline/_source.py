@@ -115,8 +115,12 @@ def _value(value, names, stack):
         return ("date", value.toordinal() - 719163)
     if kind is datetime.timedelta:
         return ("timedelta", value // datetime.timedelta(microseconds=1))
-    if kind in (tuple, list, set, frozenset, dict) and len(value) > 10_000:
-        return ("other", f"a {kind.__name__} of more than 10,000 items")
+    if kind in (tuple, list, set, frozenset, dict):
+        if len(value) > 10_000:
+            return ("other", f"a {kind.__name__} of more than 10,000 items")
+        stack = (*stack, None)
+        if len(stack) > 50:
+            return ("other", f"a {kind.__name__} that is nested too deeply")
     if kind is tuple or kind is list:
         return (kind.__name__, tuple(_value(v, names, stack) for v in value))
     if kind is set or kind is frozenset:
@@ -126,7 +130,8 @@ def _value(value, names, stack):
         return ("dict", tuple((_value(k, names, stack), _value(v, names, stack)) for k, v in items))
     if kind is types.ModuleType:
         of = vars(value)
-        found = tuple((n, _value(of[n], names, stack)) for n in sorted(names) if n in of)
+        plain = [n for n in sorted(names) if n in of and type(of[n]) is not types.ModuleType]
+        found = tuple((n, _value(of[n], names, stack)) for n in plain)
         return ("module", value.__name__, found)
     if kind is types.FunctionType:
         if value.__code__ in stack:
