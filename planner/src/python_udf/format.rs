@@ -156,6 +156,15 @@ impl Translator {
             let value = self.some(&value)?;
             let text = match (flags, kind) {
                 ("", "s") => self.to_str(&value)?,
+                (width, "s")
+                    if width.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit())
+                        && !width.trim_start_matches('-').starts_with('0')
+                        && width.len() > usize::from(width.starts_with('-')) =>
+                {
+                    let text = self.to_str(&value)?;
+                    let side = if width.starts_with('-') { '<' } else { '>' };
+                    self.formatted(&text, &format!("{side}{}", width.trim_start_matches('-')))?
+                }
                 ("", "d" | "i") if matches!(value.base(), Some(Base::Int | Base::Bool)) => {
                     let int = self.int(&value)?;
                     self.to_str(&int)?

@@ -21,7 +21,21 @@ impl Translator {
                 self.dict_method(&items, name, args)
             }
             Sym::Seq(seq) => match (name, args) {
-                ("index", [_]) => self.no("'.index' of a list is not compiled"),
+                ("index", [item]) => {
+                    let Seq::Items(items, _) = &**seq else {
+                        return self.no("'.index' of a list that is computed is not compiled");
+                    };
+                    if !items.iter().all(Sym::is_constant) {
+                        return self.no("'.index' of a list that is computed is not compiled");
+                    }
+                    let mut places: Vec<(Sym, Sym)> = vec![];
+                    for (at, member) in items.iter().enumerate() {
+                        if !places.iter().any(|(k, _)| k.same(member)) {
+                            places.push((member.clone(), Sym::Int(at as i64)));
+                        }
+                    }
+                    self.looked_up(&places, item)
+                }
                 ("count", [item]) => {
                     let item = item.clone();
                     self.fold(&seq.clone(), Sym::Int(0), &mut |t, n, x| {
@@ -41,7 +55,7 @@ impl Translator {
             }
             object => match object.base() {
                 Some(Base::Str) => self.text_method(object, name, args, named),
-                Some(Base::Date | Base::DateTime) => self.date_method(object, name, args),
+                Some(Base::Date | Base::DateTime) => self.date_method(object, name, args, named),
                 Some(Base::Float)
                     if name == "is_integer" && args.is_empty() && !matches!(object, Sym::Num(_)) =>
                 {
@@ -73,7 +87,7 @@ impl Translator {
         }
     }
 
-    fn date_method(&mut self, date: &Sym, name: &str, args: &[Sym]) -> R<Sym> {
+    fn date_method(&mut self, date: &Sym, name: &str, args: &[Sym], named: &Named) -> R<Sym> {
         let field = match (name, args) {
             ("weekday", []) => DateField::Weekday,
             ("isoweekday", []) => DateField::IsoWeekday,
@@ -86,9 +100,70 @@ impl Translator {
                 return Ok(Sym::Seq(Rc::new(Seq::Items(items, true))));
             }
             ("isoformat", []) if date.base() == Some(Base::Date) => return self.iso_date(date),
+            ("replace", []) => return self.date_replace(date, named),
+            ("strftime", [Sym::Str(pattern)]) => return self.strftime(date, &pattern.clone()),
             (_, _) => return self.no(format!("'.{name}' of {} is not compiled", date.describe())),
         };
         self.call(Op::Field(field), &[date])
+    }
+
+    /// `date.replace(day=1)`.
+    fn date_replace(&mut self, date: &Sym, named: &Named) -> R<Sym> {
+        let fields = [
+            ("year", DateField::Year),
+            ("month", DateField::Month),
+            ("day", DateField::Day),
+            ("hour", DateField::Hour),
+            ("minute", DateField::Minute),
+            ("second", DateField::Second),
+            ("microsecond", DateField::Microsecond),
+        ];
+        let (class, count) =
+            if date.base() == Some(Base::Date) { ("datetime.date", 3) } else { ("datetime.datetime", 7) };
+        if named.iter().any(|(n, _)| !fields[..count].iter().any(|(f, _)| *f == &**n)) {
+            return self.no("'.replace' of a date with such arguments is not compiled");
+        }
+        let mut parts = vec![];
+        for (name, field) in &fields[..count] {
+            parts.push(match named.iter().find(|(n, _)| &**n == *name) {
+                Some((_, value)) => value.clone(),
+                None => self.call(Op::Field(*field), &[date])?,
+            });
+        }
+        self.apply(&Sym::Known(class.into()), parts, vec![])
+    }
+
+    /// `strftime` of numbers. What it does with years of less than four digits depends on the system.
+    fn strftime(&mut self, date: &Sym, pattern: &str) -> R<Sym> {
+        let year = self.call(Op::Field(DateField::Year), &[date])?;
+        let four = self.compare(&year, ruff_python_ast::CmpOp::GtE, &Sym::Int(1000))?;
+        if let Truth::Asked(four) = four {
+            self.demand(four)?;
+        }
+        let mut all = Sym::Str("".into());
+        let mut chars = pattern.chars();
+        while let Some(c) = chars.next() {
+            let part = if c == '%' {
+                let (field, spec) = match chars.next() {
+                    Some('Y') => (DateField::Year, "04d"),
+                    Some('m') => (DateField::Month, "02d"),
+                    Some('d') => (DateField::Day, "02d"),
+                    Some('j') => (DateField::DayOfYear, "03d"),
+                    Some('H') if date.base() == Some(Base::DateTime) => (DateField::Hour, "02d"),
+                    Some('M') if date.base() == Some(Base::DateTime) => (DateField::Minute, "02d"),
+                    Some('S') if date.base() == Some(Base::DateTime) => (DateField::Second, "02d"),
+                    _ => return self.no(format!("'strftime' with '{pattern}' is not compiled")),
+                };
+                let value = self.call(Op::Field(field), &[date])?;
+                self.call(Op::Format(spec.into()), &[&value])?
+            } else if c.is_ascii() {
+                Sym::Str(c.to_string().into())
+            } else {
+                return self.no(format!("'strftime' with '{pattern}' is not compiled"));
+            };
+            all = self.binary(&all, Operator::Add, &part)?;
+        }
+        Ok(all)
     }
 
     /// `date.isoformat()`.
