@@ -5,8 +5,6 @@ import re
 import warnings
 
 import pytest
-
-import fuseline
 import udf_corpus
 from udf_oracle import (
     Raised,
@@ -19,6 +17,8 @@ from udf_oracle import (
     table_of,
     transcendental,
 )
+
+import fuseline
 
 np = pytest.importorskip("numpy")
 
