@@ -6,14 +6,15 @@ nor does a function that is not compiled. FUSELINE_CASES says how many cases (a 
 told otherwise), FUSELINE_SEED where to begin. A failure prints a program that shows it, made small.
 """
 
+import itertools
 import os
 import warnings
 
 import pytest
-
-import fuseline
 from udf_generator import make
 from udf_oracle import Raised, Value, bailed, call, differences, how, outcome, plain, table_of
+
+import fuseline
 
 pytest.importorskip("numpy")
 pytest.importorskip("pyarrow")
@@ -54,19 +55,25 @@ except Exception as error:
     print("CPython", repr(error))
 print("query", con.sql(f"SELECT f({{', '.join(names)}}) FROM t").fetchall())
 """
+# `fuseline_errors()` keeps the rows of all queries of a connection: each comparison has names of its own.
+NAMES = (f"f{number}" for number in itertools.count())
+# Functions compared on one connection, before what it keeps makes it slow.
+CONNECTION = 100
 ARROW = {"int": "int64", "float": "float64", "bool": "bool", "str": "string"}
 
 
 def registered(con, program, function, mode, on_error="raise"):
-    """The function as `f` of the connection."""
+    """The function as one of the connection; its name."""
+    name = next(NAMES)
     con.udf(
-        name="f",
+        name=name,
         params=[TYPES[t] for _, t, _ in program.params],
         returns=TYPES[program.returns],
         null_handling="call",
         on_error=on_error,
         **MODES[mode],
     )(function)
+    return name
 
 
 def compared(con, program, rows, mode, number):
@@ -75,32 +82,38 @@ def compared(con, program, rows, mode, number):
     params = [TYPES[t] for _, t, _ in program.params]
     expected = [plain(function, row, TYPES[program.returns], "call") for row in rows]
     con.register("t", table_of(params, rows))
-    sql = f"SELECT {call('f', params)} AS y FROM t"
-    registered(con, program, function, mode, "collect")
-    found = [Value(value) for (value,) in con.sql(sql).fetchall()]
-    failed = dict(
-        con.sql("SELECT row, exception FROM fuseline_errors() WHERE udf = 'f'").fetchall()
-    )
+    name = registered(con, program, function, mode, "collect")
+    column = con.sql(f"SELECT {call(name, params)} AS y FROM t").fetchall()
+    found = [Value(value) for (value,) in column]
+    errors = con.sql(
+        f"SELECT row, exception FROM fuseline_errors() WHERE udf = '{name}'"
+    ).fetchall()
+    failed = dict(errors)
     texts = []
     for at, e in enumerate(expected):
+        words = failed.pop(at, None)
         if isinstance(e, Raised):
-            words = f"{e.type}: {e.text}" if e.text else e.type
-            if failed.pop(at, None) != words or found[at] != Value(None):
-                texts.append(f"{rows[at]!r}: CPython {e}, the query {found[at]}, {failed}")
+            if words != (f"{e.type}: {e.text}" if e.text else e.type) or found[at] != Value(None):
+                texts.append(f"{rows[at]!r}: CPython {e}, the query {found[at]}, error {words}")
+        elif words is not None:
+            texts.append(f"{rows[at]!r}: CPython {e}, the query fails with {words}")
         else:
             texts += differences([rows[at]], [e], [found[at]])
-    texts += [
-        f"{rows[at]!r}: CPython has a value, the query {words}" for at, words in failed.items()
-    ]
+    con.remove_function(name)
 
-    registered(con, program, function, mode)
+    name = registered(con, program, function, mode)
     traced = [at for at, e in enumerate(expected) if isinstance(e, Raised)][:TRACED]
     for at in traced:
-        texts += differences([rows[at]], [expected[at]], [outcome(con, "f", params, at)])
+        texts += differences([rows[at]], [expected[at]], [outcome(con, name, params, at)])
+    con.remove_function(name)
+
     compiled = 0
-    if mode.startswith("compiled") and how(con, sql)[0] == "compiled":
-        registered(con, program, function, mode, "null")
-        compiled = len(rows) - bailed(con.sql(sql).profile(), "f")
+    if mode == "compiled":
+        name = registered(con, program, function, mode, "null")
+        sql = f"SELECT {call(name, params)} AS y FROM t"
+        if how(con, sql)[0] == "compiled":
+            compiled = len(rows) - bailed(con.sql(sql).profile(), name)
+        con.remove_function(name)
     return texts, compiled
 
 
@@ -133,33 +146,42 @@ def reproducer(program, row, mode):
     return REPRODUCER.format(source=program.source, row=row, types=types, options=options)
 
 
+def agree(con, seed, number):
+    """Compares a function in all modes, and fails with a small one; its cases."""
+    program, rows = make(seed, ROWS)
+    counted = 0
+    for mode in MODES:
+        texts, compiled = compared(con, program, rows, mode, number)
+        counted += compiled
+        if texts:
+            small, few = shrunk(con, program, rows, mode, number)
+            pytest.fail(
+                f"seed {seed}, {mode}: {len(texts)} differences\n"
+                + "\n".join(texts[:3])
+                + "\n\nmade small:\n"
+                + reproducer(small, few[0], mode)
+            )
+    return counted
+
+
 def test_modes_agree_on_random_functions():
-    counted = functions = compiled_functions = 0
+    counted = functions = compiled = 0
     limit = 4 * CASES // ROWS + 20
-    with fuseline.connect(threads=1, exact_libm=True) as con, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # `(1, 2) is x` and the like, when a generated function is read.
         warnings.simplefilter("ignore", SyntaxWarning)
         while counted < CASES and functions < limit:
-            seed = SEED * 1_000_003 + functions
-            functions += 1
-            program, rows = make(seed, ROWS)
-            for mode in MODES:
-                number = functions * 1000
-                texts, compiled = compared(con, program, rows, mode, number)
-                if texts:
-                    small, few = shrunk(con, program, rows, mode, number)
-                    pytest.fail(
-                        f"seed {seed}, {mode}: {len(texts)} differences\n"
-                        + "\n".join(texts[:3])
-                        + "\n\nmade small:\n"
-                        + reproducer(small, few[0], mode)
-                    )
-                if mode == "compiled":
-                    counted += compiled
-                    compiled_functions += compiled > 0
-    print(f"{counted} cases, {compiled_functions} of {functions} functions compiled")
-    assert counted >= CASES, f"{counted} cases only: {compiled_functions} of {functions} compiled"
-    assert compiled_functions >= 0.8 * functions
+            with fuseline.connect(threads=1, exact_libm=True) as con:
+                for _ in range(CONNECTION):
+                    found = agree(con, SEED * 1_000_003 + functions, functions * 1000)
+                    functions += 1
+                    counted += found
+                    compiled += found > 0
+                    if counted >= CASES or functions >= limit:
+                        break
+    print(f"{counted} cases, {compiled} of {functions} functions compiled")
+    assert counted >= CASES, f"{counted} cases only: {compiled} of {functions} functions compiled"
+    assert compiled >= 0.8 * functions
 
 
 def test_the_generator_makes_what_it_should():
