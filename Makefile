@@ -2,6 +2,7 @@
 # make test         everything: formatting, lints, Rust tests, the wheel on the oldest and newest Python
 # make bench-peers  the comparison with DuckDB, Polars and DataFusion
 # make bench-python what Python functions cost, against bare NumPy, plain loops and DuckDB
+# make bench-cleaning a million listings cleaned by ten Python functions: compiled, called, and pandas
 # make wheel        the Python wheel, into $(BUILD)/wheels
 #
 # All of them share one profile (release), one target folder and one set of features, because a cold
@@ -26,7 +27,7 @@ NEWEST := numpy pandas polars
 PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle
 PYTHON_FOLDERS := python benches demo runtime codegen
 
-.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-python
+.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-python bench-cleaning
 
 # The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
 demo: $(BUILD)/demo/flights.csv wheel
@@ -94,8 +95,9 @@ $(BUILD)/maturin/bin/maturin:
 
 bench-peers: BENCH := peers.py
 bench-python: BENCH := python_boundary.py
+bench-cleaning: BENCH := python_cleaning.py
 
-bench-peers bench-python: wheel
+bench-peers bench-python bench-cleaning: wheel
 	python=$$(tools/pythons | tail -n 1); \
 	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
 	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)
