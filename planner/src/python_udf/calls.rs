@@ -179,7 +179,16 @@ impl Translator {
                     let to = if matches!(to, Sym::None) { Sym::Int(i64::MAX) } else { self.int(&to)? };
                     self.call(Op::Slice, &[object, &from, &to])
                 }
-                (_, _, _) => self.no("a slice of a text with a step is not compiled"),
+                (_, _, Sym::Int(step)) if *step > 1 => {
+                    let part = self.sliced(object, from, to, Sym::None)?;
+                    let length = self.call(Op::Len, &[&part])?;
+                    let places = Rc::new(Seq::Range { start: Sym::Int(0), stop: length, step: *step });
+                    self.fold(&places, Sym::Str("".into()), &mut |t, all, at| {
+                        let one = t.call(Op::CharAt, &[&part, at])?;
+                        t.binary(all, Operator::Add, &one)
+                    })
+                }
+                (_, _, _) => self.no("a slice of a text with such a step is not compiled"),
             };
         }
         let seq = self.sequence(object)?;

@@ -317,6 +317,10 @@ impl Translator {
 
     /// Whether an item is one of these: by identity or equality, which differ for NaN only.
     fn among(&mut self, item: &Sym, members: &[Sym]) -> R<Truth> {
+        // The very same value.
+        if members.iter().any(|m| !m.is_constant() && m.same(item)) {
+            return Ok(Truth::Known(true));
+        }
         if item.base() == Some(Base::Float)
             && members.iter().any(|m| !m.is_constant() && m.base() == Some(Base::Float))
         {
