@@ -5,6 +5,7 @@
 mod chosen;
 mod compiled;
 mod differential;
+mod functions;
 mod golden;
 mod malformed;
 mod support;

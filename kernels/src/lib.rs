@@ -19,7 +19,8 @@
 //!   row. Something defined is written to every row.
 //! - The same input gives the same bits on every instruction set (see [`isa`]).
 //!
-//! [`symbols`] lists all of them with address and machine signature.
+//! [`symbols`] lists all of them with address and machine signature. The kernels of [`python`] are others: they work on
+//! one row, share one signature, and their contract stands in [`python::call`].
 
 // Tests hand over buffers that they just made to measure; a promise per call would only repeat that.
 #![cfg_attr(test, allow(clippy::undocumented_unsafe_blocks))]
@@ -32,6 +33,7 @@ pub mod decimal;
 pub mod group;
 pub mod isa;
 pub mod join;
+pub mod python;
 #[cfg(test)]
 mod speed;
 pub mod strings;

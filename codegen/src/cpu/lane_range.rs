@@ -56,24 +56,26 @@ fn above_zero(lit: &Lit) -> Option<i128> {
     above.then(|| i128::from(literal_bits(lit)))
 }
 
-/// What is joined by AND below these values, as far as nothing in it can be null.
-fn conjuncts(lp: &Loop, args: &[ValueId], out: &mut Vec<ValueId>) {
-    for id in args {
-        let inst = lp.value(*id);
-        if inst.op == Op::And && !inst.nullable && out.len() < MOST {
-            conjuncts(lp, &inst.args, out);
-        } else {
-            out.push(*id);
+impl Lanes<'_, '_, '_> {
+    /// What is joined by AND below these values, as far as nothing in it can be null. One that an earlier lane loop
+    /// computed is taken as it is: its operands need not be in memory here.
+    fn conjuncts(&self, args: &[ValueId], out: &mut Vec<ValueId>) {
+        for id in args {
+            let inst = self.e.lp.value(*id);
+            let here = inst.args.iter().all(|a| self.is_known(*a));
+            if inst.op == Op::And && !inst.nullable && here && out.len() < MOST {
+                self.conjuncts(&inst.args, out);
+            } else {
+                out.push(*id);
+            }
         }
     }
-}
 
-impl Lanes<'_, '_, '_> {
     /// The value of an AND in which nothing can be null, if some of its conjuncts can be joined.
     pub(super) fn join_bounds(&mut self, inst: &Inst) -> Result<Option<BoolId>, CompileError> {
         let lp = self.e.lp;
         let mut parts = Vec::new();
-        conjuncts(lp, &inst.args, &mut parts);
+        self.conjuncts(&inst.args, &mut parts);
         if parts.len() > MOST {
             return Ok(None);
         }

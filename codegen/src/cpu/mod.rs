@@ -13,6 +13,7 @@ mod classify;
 mod constants;
 mod emitter;
 mod filters;
+pub mod function;
 mod group;
 mod helpers;
 mod jit;

@@ -73,8 +73,14 @@ pub fn describe(stage: &Stage) -> Vec<String> {
             let spec = udf.spec();
             let columns: Vec<String> =
                 e.children().into_iter().map(|c| fmt_sql(c.as_ref()).to_string()).collect();
-            let line =
-                format!("{}: {}, {}, columns [{}]", spec.name, spec.kind, spec.isolation, columns.join(", "));
+            let how = udf.function().how().map_or_else(String::new, |how| format!(", {how}"));
+            let line = format!(
+                "{}: {}, {}, columns [{}]{how}",
+                spec.name,
+                spec.kind,
+                spec.isolation,
+                columns.join(", ")
+            );
             // Kept rows of a build side take the same steps once more.
             if stage.later.is_empty() || !lines.contains(&line) {
                 lines.push(line);

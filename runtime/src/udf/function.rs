@@ -18,6 +18,16 @@ pub trait BatchFunction: Send + Sync {
     /// or makes the rows NULL.
     fn call(&self, batch: &Batch<'_>) -> Result<ArrayRef, CallError>;
 
+    /// How it runs, in a few words for EXPLAIN: "compiled", or why it is not.
+    fn how(&self) -> Option<String> {
+        None
+    }
+
+    /// Called when a query that may use it starts: what it was made of may have changed. Says whether it has.
+    fn refresh(&self) -> bool {
+        false
+    }
+
     /// What must be entered before the call, such as Python's interpreter. Calls of one boundary
     /// that share it are made inside one entry.
     fn gate(&self) -> Option<&'static dyn Gate> {
@@ -46,6 +56,7 @@ pub struct Batch<'a> {
     failures: RefCell<Vec<(usize, Failure)>>,
     converting: Cell<Duration>,
     waiting: Cell<Duration>,
+    compiled: Cell<(usize, usize)>,
 }
 
 impl<'a> Batch<'a> {
@@ -58,6 +69,7 @@ impl<'a> Batch<'a> {
             failures: RefCell::default(),
             converting: Cell::default(),
             waiting: Cell::default(),
+            compiled: Cell::default(),
         }
     }
 
@@ -81,6 +93,17 @@ impl<'a> Batch<'a> {
     /// Says that a row failed; its result is NULL whatever the returned column holds.
     pub fn fail_row(&self, row: usize, failure: Failure) {
         self.failures.borrow_mut().push((row, failure));
+    }
+
+    /// Counts rows that compiled code computed, and those that it gave to the language itself.
+    pub fn ran_compiled(&self, computed: usize, bailed: usize) {
+        let (a, b) = self.compiled.get();
+        self.compiled.set((a + computed, b + bailed));
+    }
+
+    /// What [`Batch::ran_compiled`] counted.
+    pub fn compiled(&self) -> (usize, usize) {
+        self.compiled.get()
     }
 
     /// Counts time that went into converting arguments or results.

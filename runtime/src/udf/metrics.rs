@@ -19,6 +19,10 @@ pub struct UdfMetrics {
     pub rows: Count,
     /// Rows whose failure became NULL.
     pub failed_rows: Count,
+    /// Rows that compiled code computed.
+    pub compiled_rows: Count,
+    /// Rows that compiled code gave to Python.
+    pub bailed_rows: Count,
     /// Inside the function itself.
     pub function_time: Time,
     /// Converting arguments and results.
@@ -36,6 +40,8 @@ impl UdfMetrics {
             calls: count("calls"),
             rows: count("rows"),
             failed_rows: count("failed_rows"),
+            compiled_rows: count("compiled_rows"),
+            bailed_rows: count("bailed_rows"),
             function_time: time("function_time"),
             conversion_time: time("conversion_time"),
             wait_time: time("wait_time"),
