@@ -60,7 +60,8 @@ impl Metric {
 }
 
 /// What a stage counts for each user-defined function, as `udf_NAME_WHAT`.
-const OF_FUNCTIONS: [&str; 8] = [
+const OF_FUNCTIONS: [&str; 9] = [
+    "demoted_calls",
     "calls",
     "failed_rows",
     "compiled_rows",

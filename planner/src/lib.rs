@@ -16,6 +16,7 @@ pub mod support;
 #[cfg(test)]
 mod tests;
 
+pub use expr::ASK_PYTHON;
 pub use finals::{FinalColumn, Finish};
 pub use group_columns::GroupColumn;
 pub use operators::{plan_stage, series_rows};

@@ -1,6 +1,8 @@
 //! The settings that planning depends on.
 
+use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_plan::PhysicalExpr;
+use fuseline_codegen::function::Function;
 use std::sync::Arc;
 
 /// `fuseline.fusion`.
@@ -20,6 +22,9 @@ pub enum FusionMode {
 /// Whether an expression enters user code.
 pub type IsBoundary = fn(&Arc<dyn PhysicalExpr>) -> bool;
 
+/// The body of a function that a call's expression is of, if it is known.
+pub type BodyOf = fn(&ScalarFunctionExpr) -> Option<Arc<Function>>;
+
 /// What `plan_stage` needs to know besides the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlanOptions {
@@ -36,4 +41,7 @@ pub struct PlanOptions {
     /// Whether a call's expression enters user code, for which a stage pays also where nothing else
     /// is computed.
     pub is_boundary: Option<IsBoundary>,
+    /// Has functions whose bodies are known become part of the loops. Such a stage may fail with
+    /// [`crate::ASK_PYTHON`]; then the morsel is one for the stage that was planned without this.
+    pub body_of: Option<BodyOf>,
 }

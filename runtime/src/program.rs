@@ -27,9 +27,11 @@ use datafusion::common::{DataFusionError, Result, internal_err};
 use fuseline_codegen::groups::Groups;
 use fuseline_codegen::ir::interp::InterpLoop;
 use fuseline_codegen::ir::{AggState, Emit, Loop, Sink, Step, TableFacts};
-use fuseline_codegen::run::{Morsel, RunLoop};
+use fuseline_codegen::run::{EvalError, Morsel, RunLoop};
+use fuseline_planner::ASK_PYTHON;
 use fuseline_planner::stage::{Segment, Stage, StageSink, Work};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -58,6 +60,9 @@ pub struct Program {
     tables: Option<Arc<Tables>>,
     /// Over the rows of build sides that are left, once all rows of this one's source are through.
     later: Vec<Arc<Program>>,
+    /// The stage with its functions as parts of the loops. A morsel in which a row has to be asked of Python is run
+    /// again, by this program.
+    inlined: Option<Inlined>,
     /// What compiling took when the plan was made.
     pub planned_compile_time: Duration,
     /// Values in all loops.
@@ -77,6 +82,23 @@ struct SegmentCode {
     call_schemas: Vec<SchemaRef>,
     output: SchemaRef,
 }
+
+/// A program that is tried first, as long as few morsels fail in it.
+struct Inlined {
+    program: Box<Program>,
+    /// Morsels that it is not tried on now.
+    pause: AtomicUsize,
+    /// How many that will be after the next failure.
+    next_pause: AtomicUsize,
+}
+
+/// Morsels of the longest pause.
+const LONGEST_PAUSE: usize = 1 << 10;
+
+/// A morsel's error that is none: see [`ASK_PYTHON`].
+#[derive(Debug, thiserror::Error)]
+#[error("{ASK_PYTHON}")]
+struct AskPython;
 
 /// The variants of a loop that all batches share, each made at its first use.
 #[derive(Default)]
@@ -149,10 +171,26 @@ impl Program {
             options: options.clone(),
             tables,
             later,
+            inlined: None,
             planned_compile_time,
             ir_ops,
             planned_code_bytes,
         })
+    }
+
+    /// Tries another program of the same stage first.
+    pub fn with_inlined(self, program: Option<Program>) -> Program {
+        let inlined = program.map(|program| Inlined {
+            program: Box::new(program),
+            pause: AtomicUsize::new(0),
+            next_pause: AtomicUsize::new(0),
+        });
+        Program { inlined, ..self }
+    }
+
+    /// Whether functions are part of a loop.
+    pub fn has_inlined(&self) -> bool {
+        self.inlined.is_some()
     }
 
     /// The program over these tables, and for what is known of them.
@@ -231,6 +269,11 @@ impl Program {
     /// # Errors
     /// The error of the first row that could not be evaluated, or of a call.
     pub fn run(&self, batch: RecordBatch, row_base: i64, metrics: &StageMetrics) -> Result<MorselOutput> {
+        if let Some(inlined) = &self.inlined
+            && let Some(out) = inlined.run(&batch, row_base, metrics)
+        {
+            return out;
+        }
         self.run_segments(batch, row_base, metrics, None)
     }
 
@@ -327,7 +370,12 @@ impl Program {
                     }
                     (Sink::Emit(_) | Sink::Aggregate(_), _) => run.run(&morsel),
                 };
-                let out = out.map_err(from_eval)?;
+                let out = out.map_err(|error| match error {
+                    EvalError::Function { message, .. } if message == ASK_PYTHON => {
+                        DataFusionError::External(Box::new(AskPython))
+                    }
+                    error => from_eval(error),
+                })?;
                 metrics.bails.add(usize::from(out.bailed));
                 let emits = match &segment.loop_.sink {
                     Sink::Aggregate(_) => return Ok(MorselOutput::Aggregate(out.aggs)),
@@ -497,6 +545,35 @@ impl Program {
             outcome?;
         }
         Ok(())
+    }
+}
+
+impl Inlined {
+    /// Runs a morsel; `None` if it is one for the program that calls functions.
+    fn run(
+        &self,
+        batch: &RecordBatch,
+        row_base: i64,
+        metrics: &StageMetrics,
+    ) -> Option<Result<MorselOutput>> {
+        let one_less = |left: usize| left.checked_sub(1);
+        if self.pause.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            return None;
+        }
+        match self.program.run_segments(batch.clone(), row_base, metrics, None) {
+            Err(DataFusionError::External(error)) if error.is::<AskPython>() => {
+                // Twice as long as the pause before, so that morsels which all fail cost little.
+                let pause = self.next_pause.load(Ordering::Relaxed);
+                self.next_pause.store((2 * pause + 1).min(LONGEST_PAUSE), Ordering::Relaxed);
+                self.pause.store(pause, Ordering::Relaxed);
+                None
+            }
+            out => {
+                self.next_pause.store(0, Ordering::Relaxed);
+                metrics.udfs.iter().for_each(|udf| udf.record_inlined(batch.num_rows()));
+                Some(out)
+            }
+        }
     }
 }
 

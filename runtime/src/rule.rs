@@ -11,7 +11,7 @@ use crate::not_fused::NotFusedExec;
 use crate::program::Program;
 use crate::source::MemoryTable;
 use crate::split::Split;
-use crate::udf::entries::{calls_udf, stage_calls_udf};
+use crate::udf::entries::{body_of, calls_udf, stage_calls_udf};
 use crate::udf::lazy::{lazy_operator, lazy_plan};
 use crate::udf::share::share_calls;
 use datafusion::common::config::ConfigOptions;
@@ -138,9 +138,10 @@ impl Rewrite {
             output_is_final: above.is_final,
             is_boundary: Some(calls_udf),
             partitions_are_free: !above.reads_partitions,
+            body_of: None,
         };
         let reason = match plan_stage(&plan, &options) {
-            Some(Support::Supported(planned)) => match self.fuse(&plan, planned, above)? {
+            Some(Support::Supported(planned)) => match self.fuse(&plan, planned, &options, above)? {
                 Ok(fused) => return Ok(fused),
                 Err(reason) => reason,
             },
@@ -193,6 +194,7 @@ impl Rewrite {
             output_is_final: false,
             is_boundary: Some(calls_udf),
             partitions_are_free: false,
+            body_of: None,
         };
         let planned = match plan_stage(&split.projection, &options) {
             Some(Support::Supported(planned)) => planned,
@@ -200,7 +202,7 @@ impl Rewrite {
             None => return Ok(Err(None)),
         };
         let before = self.stages;
-        let computed = match self.fuse(&split.projection, planned, above.below(plan.as_ref(), 0))? {
+        let computed = match self.fuse(&split.projection, planned, &options, above.below(plan.as_ref(), 0))? {
             Ok(computed) => computed,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -218,6 +220,7 @@ impl Rewrite {
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
         planned: PlannedStage,
+        options: &PlanOptions,
         above: Above,
     ) -> Result<std::result::Result<Arc<dyn ExecutionPlan>, Option<Reason>>> {
         if !planned.computes {
@@ -234,7 +237,7 @@ impl Rewrite {
             return Ok(Err(Some(Reason::new(plan.name(), why))));
         }
         let program = match Program::compile(Arc::new(planned.stage.clone()), &self.options) {
-            Ok(program) => Arc::new(program),
+            Ok(program) => Arc::new(program.with_inlined(self.inlined(plan, &planned, options))),
             Err(why) => return Ok(Err(Some(Reason::new(plan.name(), why)))),
         };
         self.stages += 1;
@@ -248,6 +251,35 @@ impl Rewrite {
         }
         let children = (child, builds);
         Ok(Ok(Arc::new(FusedExec::try_new(id, program, plan, &planned, children, above.reads_partitions)?)))
+    }
+}
+
+impl Rewrite {
+    /// The stage with its functions as parts of the loops, if all of them have bodies that loops can hold.
+    fn inlined(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        planned: &PlannedStage,
+        options: &PlanOptions,
+    ) -> Option<Program> {
+        // A morsel that fails is run again, so nothing may be left of it: neither groups in a table, nor what a
+        // function did that is called.
+        let again = planned.stage.joins.is_empty() && !matches!(planned.stage.sink, StageSink::Group { .. });
+        if !again || !stage_calls_udf(&planned.stage) {
+            return None;
+        }
+        let options = PlanOptions { body_of: Some(body_of), ..*options };
+        let Some(Support::Supported(inlined)) = plan_stage(plan, &options) else { return None };
+        let same_child = match (&planned.child, &inlined.child) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !same_child || inlined.stage.schema() != planned.stage.schema() || stage_calls_udf(&inlined.stage)
+        {
+            return None;
+        }
+        Program::compile(Arc::new(inlined.stage), &self.options).ok()
     }
 }
 

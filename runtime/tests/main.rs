@@ -5,6 +5,7 @@ mod answers;
 mod behaviour;
 mod explain;
 mod groups;
+mod inlined;
 mod parquet;
 mod split;
 mod support;

@@ -131,6 +131,9 @@ pub(super) fn is_expensive(e: &ScalarFunctionExpr) -> bool {
 
 impl StageBuilder {
     pub(super) fn function(&mut self, e: &ScalarFunctionExpr, scope: &Scope, cx: Ctx) -> Native<ValueId> {
+        if let Some(body) = self.options.body_of.and_then(|body_of| body_of(e)) {
+            return self.inlined(&body, e, scope, cx);
+        }
         let known = known(e).ok_or("no loop computes this function")?;
         match known {
             Known::Math(f) => self.math(f, e, scope, cx),

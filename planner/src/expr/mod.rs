@@ -18,9 +18,12 @@ mod case;
 mod cast;
 mod datetime;
 mod function;
+mod inlined;
 mod literal;
 mod math;
 mod string;
+
+pub use inlined::ASK_PYTHON;
 
 pub(crate) use bind::{is_expensive, work_over};
 pub(crate) use case::mistyped_case;

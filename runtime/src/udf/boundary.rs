@@ -201,9 +201,7 @@ impl BoundaryUdf {
         let metrics = metrics::current(self.id());
         if let Some(metrics) = &metrics {
             metrics.record(rows, started.elapsed(), batch.times());
-            let (compiled, bailed) = batch.compiled();
-            metrics.compiled_rows.add(compiled);
-            metrics.bailed_rows.add(bailed);
+            metrics.record_compiled(&batch);
         }
         let array = match outcome {
             Ok(result) => result?,

@@ -6,12 +6,18 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion::physical_plan::PhysicalExpr;
+use fuseline_codegen::function::Function;
 use fuseline_planner::stage::{Call, Stage};
 use std::sync::Arc;
 
 /// The user-defined function that an expression calls itself.
 pub fn boundary_of(expr: &Arc<dyn PhysicalExpr>) -> Option<&BoundaryUdf> {
     expr.downcast_ref::<ScalarFunctionExpr>()?.fun().inner().downcast_ref::<BoundaryUdf>()
+}
+
+/// The body of the function that a call is of, if it is known.
+pub fn body_of(call: &ScalarFunctionExpr) -> Option<Arc<Function>> {
+    call.fun().inner().downcast_ref::<BoundaryUdf>()?.function().body()
 }
 
 /// Visits each call of a user-defined function in an expression.

@@ -2,7 +2,9 @@
 
 use crate::udf::error::{CallError, Failure};
 use arrow::array::ArrayRef;
+use fuseline_codegen::function::Function;
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A function over batches of rows.
@@ -33,6 +35,12 @@ pub trait BatchFunction: Send + Sync {
     fn gate(&self) -> Option<&'static dyn Gate> {
         None
     }
+
+    /// What the function does to a row, if that is known: then it may become part of a loop, and is called only for
+    /// morsels in which a row bails. Such a function has no effects.
+    fn body(&self) -> Option<Arc<Function>> {
+        None
+    }
 }
 
 /// Something that is entered and left at a cost, such as Python's interpreter with its lock.
@@ -57,6 +65,7 @@ pub struct Batch<'a> {
     converting: Cell<Duration>,
     waiting: Cell<Duration>,
     compiled: Cell<(usize, usize)>,
+    demoted: Cell<bool>,
 }
 
 impl<'a> Batch<'a> {
@@ -70,6 +79,7 @@ impl<'a> Batch<'a> {
             converting: Cell::default(),
             waiting: Cell::default(),
             compiled: Cell::default(),
+            demoted: Cell::default(),
         }
     }
 
@@ -114,6 +124,16 @@ impl<'a> Batch<'a> {
     /// Counts time that went into waiting for a lock.
     pub fn spent_waiting(&self, time: Duration) {
         self.waiting.set(self.waiting.get() + time);
+    }
+
+    /// Counts the batch as one that compiled code was not tried on.
+    pub fn count_demoted(&self) {
+        self.demoted.set(true);
+    }
+
+    /// Whether there is compiled code that was not tried.
+    pub fn is_demoted(&self) -> bool {
+        self.demoted.get()
     }
 
     /// Rows reported by [`Batch::fail_row`], and why each failed.

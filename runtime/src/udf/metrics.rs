@@ -3,6 +3,7 @@
 //! A function runs deep inside DataFusion's expressions, which hand no metrics down. So the stage
 //! says on its thread whose metrics count while its calls run ([`scope`]), and the boundary asks.
 
+use crate::udf::function::Batch;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct UdfMetrics {
     pub compiled_rows: Count,
     /// Rows that compiled code gave to Python.
     pub bailed_rows: Count,
+    /// Batches that compiled code was not tried on, because most rows before had bailed.
+    pub demoted_calls: Count,
     /// Inside the function itself.
     pub function_time: Time,
     /// Converting arguments and results.
@@ -42,10 +45,25 @@ impl UdfMetrics {
             failed_rows: count("failed_rows"),
             compiled_rows: count("compiled_rows"),
             bailed_rows: count("bailed_rows"),
+            demoted_calls: count("demoted_calls"),
             function_time: time("function_time"),
             conversion_time: time("conversion_time"),
             wait_time: time("wait_time"),
         }
+    }
+
+    /// Counts what compiled code did of a batch.
+    pub fn record_compiled(&self, batch: &Batch<'_>) {
+        let (done, bailed) = batch.compiled();
+        self.compiled_rows.add(done);
+        self.bailed_rows.add(bailed);
+        self.demoted_calls.add(usize::from(batch.is_demoted()));
+    }
+
+    /// Counts the rows of a morsel whose loop had the function in it.
+    pub fn record_inlined(&self, rows: usize) {
+        self.rows.add(rows);
+        self.compiled_rows.add(rows);
     }
 
     /// Counts one call.

@@ -1,7 +1,8 @@
 //! User-defined functions at the boundary of the fused loops.
 //!
 //! [`spec`] says what a function is: its parameters and the options that SQL and Python share.
-//! [`function`] is the trait behind which its code stands, in Rust or Python. [`boundary`] is the
+//! [`function`] is the trait behind which its code stands, in Rust or Python, and [`compiled`] what it is of a Python
+//! function that became machine code. [`boundary`] is the
 //! scalar function that DataFusion sees: it hands over live rows in batches and checks what comes
 //! back. [`entries`] finds calls in plans, [`hoist`] moves them to where they are evaluated once per
 //! row, [`share`] makes repeated ones once and [`lazy`] keeps AND and OR lazy where nothing is fused,

@@ -73,8 +73,25 @@ struct Kept {
 
 impl CompiledFunction {
     /// The function.
-    pub fn source(&self) -> &Function {
+    pub fn source(&self) -> &Arc<Function> {
         &self.function
+    }
+
+    /// Whether a row may take long, so that who waits should run few rows at a time.
+    pub fn has_loops(&self) -> bool {
+        fn block(b: &Block) -> bool {
+            b.0.iter().any(|stmt| match stmt {
+                Stmt::While { .. } => true,
+                Stmt::If { then, otherwise, .. } => block(then) || block(otherwise),
+                Stmt::Let(..)
+                | Stmt::Set(..)
+                | Stmt::Break
+                | Stmt::Continue
+                | Stmt::Return(_)
+                | Stmt::Bail => false,
+            })
+        }
+        block(&self.function.body)
     }
 
     /// Bytes of machine code.

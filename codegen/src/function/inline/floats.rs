@@ -290,15 +290,19 @@ impl Inliner<'_, '_> {
             When(Compare, f64),
             /// For sizes that compare so.
             Size(Compare, f64),
-            /// For results that are infinite though the operand is not.
-            Overflow,
+            /// For numbers so large, or so small, that the result overflows. The result itself is not looked at:
+            /// somebody who compares it would need it to the last bit, and get it from libm.
+            Beyond(f64),
         }
         use Compare::{Eq, Gt, Le, Lt};
-        use Raises::{Never, Overflow as Infinite, Size, When};
+        use Raises::{Beyond, Never, Size, When};
+        // A little less than the last operands that do not overflow.
+        const EXP: f64 = 709.78;
+        const SINH: f64 = 710.47;
         let (loops, raises) = match function {
             Math1::Sqrt => (MathFn::Sqrt, When(Lt, 0.0)),
-            Math1::Exp => (MathFn::Exp, Infinite),
-            Math1::Expm1 => (MathFn::Expm1, Infinite),
+            Math1::Exp => (MathFn::Exp, Beyond(EXP)),
+            Math1::Expm1 => (MathFn::Expm1, Beyond(EXP)),
             Math1::Log => (MathFn::Ln, When(Le, 0.0)),
             Math1::Log2 => (MathFn::Log2, When(Le, 0.0)),
             Math1::Log10 => (MathFn::Log10, When(Le, 0.0)),
@@ -309,8 +313,8 @@ impl Inliner<'_, '_> {
             Math1::Asin => (MathFn::Asin, Size(Gt, 1.0)),
             Math1::Acos => (MathFn::Acos, Size(Gt, 1.0)),
             Math1::Atan => (MathFn::Atan, Never),
-            Math1::Sinh => (MathFn::Sinh, Infinite),
-            Math1::Cosh => (MathFn::Cosh, Infinite),
+            Math1::Sinh => (MathFn::Sinh, Beyond(SINH)),
+            Math1::Cosh => (MathFn::Cosh, Beyond(SINH)),
             Math1::Tanh => (MathFn::Tanh, Never),
             Math1::Degrees => return self.binary(Op::Mul(Overflow::Wrap), x, math::DEGREES),
             Math1::Radians => return self.binary(Op::Mul(Overflow::Wrap), x, math::RADIANS),
@@ -337,11 +341,11 @@ impl Inliner<'_, '_> {
                 let bad = self.compare_with(compare, size, bound)?;
                 self.bail_if(bad, path)?;
             }
-            Infinite => {
-                let size = self.abs(made)?;
-                let infinite = self.binary(Op::Cmp(CmpOp::Eq), size, f64::INFINITY)?;
+            Beyond(bound) => {
+                let of = if bound == SINH { self.abs(x)? } else { x };
+                let beyond = self.binary(Op::Cmp(CmpOp::Gt), of, bound)?;
                 let finite = self.finite(x)?;
-                let bad = self.and(infinite, finite)?;
+                let bad = self.and(beyond, finite)?;
                 self.bail_if(bad, path)?;
             }
         }

@@ -1,0 +1,142 @@
+//! Functions whose bodies are known, as parts of the loops: the answers of the calls, whatever bails.
+
+use crate::support::{fused, run, session, sorted_text, text, unfused};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::SessionContext;
+use fuseline_codegen::cpu::CompileOptions;
+use fuseline_codegen::cpu::function::compile;
+use fuseline_codegen::function::parse;
+use fuseline_runtime::udf::{
+    Batch, BatchFunction, BoundaryUdf, CallError, CollectedErrors, CompiledUdf, FunctionOptions, Param,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What stands for Python, and how many rows it was asked.
+struct Asked<F> {
+    function: F,
+    rows: Arc<AtomicUsize>,
+}
+
+impl<F: Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync> BatchFunction for Asked<F> {
+    fn call(&self, batch: &Batch<'_>) -> Result<ArrayRef, CallError> {
+        self.rows.fetch_add(batch.rows(), Ordering::Relaxed);
+        Ok((self.function)(batch.args(), batch.rows()))
+    }
+}
+
+/// Registers a function with this body; gives the count of rows that "Python" was asked.
+fn register(
+    context: &SessionContext,
+    text: &str,
+    params: &[(&str, DataType)],
+    returns: DataType,
+    function: impl Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync + 'static,
+) -> Arc<AtomicUsize> {
+    let body = parse(text).unwrap();
+    let name = body.name.clone();
+    let types: Vec<DataType> = params.iter().map(|p| p.1.clone()).collect();
+    let code = compile(body, &types, &returns, &CompileOptions::default()).unwrap();
+    let rows = Arc::new(AtomicUsize::new(0));
+    let python = Arc::new(Asked { function, rows: Arc::clone(&rows) });
+    let compiled = CompiledUdf::fixed(python, code);
+    let params = params
+        .iter()
+        .map(|(name, data_type)| Param {
+            name: (*name).to_owned(),
+            data_type: data_type.clone(),
+            default: None,
+        })
+        .collect();
+    let spec = FunctionOptions::default().build(name, params, returns).unwrap();
+    let udf = BoundaryUdf::try_new(Arc::new(spec), Arc::new(compiled), Arc::new(CollectedErrors::default()));
+    context.register_udf(ScalarUDF::from(udf.unwrap()));
+    rows
+}
+
+const SCALE: &str = "function \"scale\"(\"x\": float) -> float {
+    v0 = get l0 v1 = float 100.0 v2 = cmp.gt v0, v1
+    if v2 { v3 = float 2.0 v4 = mul v0, v3 return v4 }
+    v5 = float 3.0 v6 = sub v0, v5 return v6 }";
+
+fn scale(args: &[ArrayRef], _rows: usize) -> ArrayRef {
+    let x = args[0].as_primitive::<Float64Type>();
+    let scaled = |x: f64| if x > 100.0 { x * 2.0 } else { x - 3.0 };
+    Arc::new(x.iter().map(|x| x.map(scaled)).collect::<Float64Array>())
+}
+
+/// 1000 // x; Python's answer to a zero is 7.
+const PART: &str = "function \"part\"(\"x\": int) -> int {
+    v0 = get l0 v1 = int 1000 v2 = floor_div v1, v0 return v2 }";
+
+fn part(args: &[ArrayRef], _rows: usize) -> ArrayRef {
+    let x = args[0].as_primitive::<Int64Type>();
+    let floor = |x: i64| if x == 0 { 7 } else { (1000.0 / x as f64).floor() as i64 };
+    Arc::new(x.iter().map(|x| x.map(floor)).collect::<Int64Array>())
+}
+
+fn contexts() -> Vec<(SessionContext, Arc<AtomicUsize>, Arc<AtomicUsize>)> {
+    [unfused(), fused(), session(&[("fuseline.fusion", "force"), ("fuseline.backend", "interp")])]
+        .into_iter()
+        .map(|context| {
+            let float = [("x", DataType::Float64)];
+            let scaled = register(&context, SCALE, &float, DataType::Float64, scale);
+            let int = [("x", DataType::Int64)];
+            let parts = register(&context, PART, &int, DataType::Int64, part);
+            (context, scaled, parts)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn functions_in_loops_give_what_calls_give() {
+    let contexts = contexts();
+    for query in [
+        "SELECT id, scale(x) FROM big WHERE k < 3",
+        "SELECT sum(scale(f)), count(scale(f)), min(scale(f)) FROM t",
+        "SELECT n, scale(f) FROM t WHERE scale(f) > 10 AND b",
+        "SELECT CASE WHEN k = 0 THEN -1 ELSE part(k) END AS p FROM big",
+        "SELECT part(i) FROM t WHERE i <> 0",
+        "SELECT sum(part(i)) FROM t WHERE i > 0",
+        "SELECT n, sum(scale(f)) FROM t GROUP BY n",
+    ] {
+        let mut answers = Vec::new();
+        for (context, scaled, parts) in &contexts {
+            answers.push(sorted_text(&run(context, query).await.unwrap().0));
+            let asked = scaled.swap(0, Ordering::Relaxed) + parts.swap(0, Ordering::Relaxed);
+            assert_eq!(asked, 0, "nothing bails in {query}");
+        }
+        assert!(answers.iter().all(|a| *a == answers[0]), "{query}");
+        assert!(!answers[0].is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_morsel_in_which_a_row_bails_is_run_with_calls() {
+    let contexts = contexts();
+    for query in [
+        "SELECT part(k) FROM big",
+        "SELECT sum(part(k)), count(*) FROM big WHERE id < 250000",
+        "SELECT part(i % 7) FROM t",
+    ] {
+        let mut answers = Vec::new();
+        for (context, _, parts) in &contexts {
+            answers.push(sorted_text(&run(context, query).await.unwrap().0));
+            assert!(parts.swap(0, Ordering::Relaxed) > 0, "zeros are asked in {query}");
+        }
+        assert!(answers.iter().all(|a| *a == answers[0]), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn loops_count_the_rows_of_their_functions() {
+    let (context, _, _) = contexts().swap_remove(1);
+    let shown = text(&context, "EXPLAIN ANALYZE SELECT scale(x) FROM big").await;
+    assert!(shown.contains("udf_scale_compiled_rows=300"), "{shown}");
+    assert!(shown.contains("udf_scale_calls=0"), "it is in the loop, so nothing is called: {shown}");
+    assert!(shown.contains("], compiled"), "{shown}");
+    let shown = text(&context, "EXPLAIN ANALYZE SELECT part(k) FROM big").await;
+    assert!(shown.contains("udf_part_bailed_rows="), "{shown}");
+}
