@@ -16,10 +16,11 @@ _UNKNOWN = "its source is not available"
 def _known():
     """Functions and types that the compiler knows, by identity."""
     known = {}
-    for name in (
+    names = (
         "abs all any bool chr divmod enumerate float format frozenset int isinstance len list map max min next "
         "ord pow range repr reversed round set sorted str sum tuple zip dict object"
-    ).split():
+    )
+    for name in names.split():
         known[id(getattr(builtins, name))] = name
     for name, value in vars(math).items():
         if isinstance(value, types.BuiltinFunctionType):

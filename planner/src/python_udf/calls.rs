@@ -414,7 +414,10 @@ impl Translator {
                             .collect::<R<Vec<_>>>()?;
                         Ok(Sym::Seq(Rc::new(Seq::Items(items, name == "tuple"))))
                     }
-                    _ if name == "list" => Ok(Sym::Seq(seq)),
+                    _ if name == "list" => {
+                        self.made_at_once(&seq)?;
+                        Ok(Sym::Seq(seq))
+                    }
                     _ => self.no("a tuple of unknown length is not compiled"),
                 }
             }
