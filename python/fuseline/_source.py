@@ -16,10 +16,11 @@ _UNKNOWN = "its source is not available"
 def _known():
     """Functions and types that the compiler knows, by identity."""
     known = {}
-    for name in (
+    names = (
         "abs all any bool chr divmod enumerate float format frozenset int isinstance len list map max min next "
         "ord pow range repr reversed round set sorted str sum tuple zip dict object"
-    ).split():
+    )
+    for name in names.split():
         known[id(getattr(builtins, name))] = name
     for name, value in vars(math).items():
         if isinstance(value, types.BuiltinFunctionType):
@@ -74,7 +75,9 @@ def _locate(function):
     except (SyntaxError, ValueError):
         raise NotSource("its source file has changed or is no Python") from None
     if not any(other == code for other in _codes(compiled)):
-        raise NotSource("its source is not what was loaded: the file has changed, or a tool rewrote it")
+        raise NotSource(
+            "its source is not what was loaded: the file has changed, or a tool rewrote it"
+        )
     span = _span(code) if code.co_name == "<lambda>" else None
     if code.co_name == "<lambda>" and span is None:
         raise NotSource(_UNKNOWN)
@@ -170,7 +173,9 @@ def _function(function, stack):
         if module.__name__ in names:
             found[f"import {module.__name__}"] = module
     args = code.co_varnames[: code.co_argcount]
-    defaults = dict(zip(args[len(args) - len(function.__defaults__ or ()) :], function.__defaults__ or ()))
+    defaults = dict(
+        zip(args[len(args) - len(function.__defaults__ or ()) :], function.__defaults__ or ())
+    )
     defaults.update(function.__kwdefaults__ or {})
 
     def values(of):

@@ -213,6 +213,8 @@ def test_a_function_that_mostly_bails_goes_to_python():
 def test_bodies_of_create_function_are_compiled():
     con = fuseline.connect(threads=1, allow_create_function=True)
     con.register("t", pa.table({"x": [1, 2, 3]}))
-    con.sql("CREATE FUNCTION f(x BIGINT) RETURNS BIGINT LANGUAGE python WITH (compile = require) AS $$ x + 1 $$")
+    con.sql(
+        "CREATE FUNCTION f(x BIGINT) RETURNS BIGINT LANGUAGE python WITH (compile = require) AS $$ x + 1 $$"
+    )
     assert values(con, "SELECT f(x) FROM t") == [2, 3, 4]
     assert ", compiled" in explain(con, "SELECT f(x) FROM t")

@@ -132,21 +132,21 @@ impl Translator {
     pub fn subscript(&mut self, object: &Sym, index: &Expr) -> R<Sym> {
         let object = self.some(object)?;
         if let Expr::Slice(slice) = index {
-            let bound = |t: &mut Translator, e: &Option<Box<Expr>>| -> R<Sym> {
-                match e {
-                    None => Ok(Sym::None),
-                    Some(e) => {
-                        let value = t.expr(e)?;
-                        if value.optional() {
-                            t.no("a bound that may be None is not compiled")
-                        } else {
-                            Ok(value)
-                        }
-                    }
+            let bound = |t: &mut Translator, e: &Option<Box<Expr>>, none: i64| -> R<Sym> {
+                let Some(e) = e else { return Ok(Sym::None) };
+                let value = t.expr(e)?;
+                if !value.optional() {
+                    return Ok(value);
                 }
+                // None stands for the end.
+                let is_none = t.is_none(&value)?;
+                t.choose(is_none, &mut |_| Ok(Sym::Int(none)), &mut |t| {
+                    let some = t.some(&value)?;
+                    t.int(&some)
+                })
             };
-            let (from, to) = (bound(self, &slice.lower)?, bound(self, &slice.upper)?);
-            let step = bound(self, &slice.step)?;
+            let (from, to) = (bound(self, &slice.lower, 0)?, bound(self, &slice.upper, i64::MAX)?);
+            let step = bound(self, &slice.step, 1)?;
             return self.sliced(&object, from, to, step);
         }
         let at = self.expr(index)?;
@@ -414,7 +414,10 @@ impl Translator {
                             .collect::<R<Vec<_>>>()?;
                         Ok(Sym::Seq(Rc::new(Seq::Items(items, name == "tuple"))))
                     }
-                    _ if name == "list" => Ok(Sym::Seq(seq)),
+                    _ if name == "list" => {
+                        self.made_at_once(&seq)?;
+                        Ok(Sym::Seq(seq))
+                    }
                     _ => self.no("a tuple of unknown length is not compiled"),
                 }
             }

@@ -170,7 +170,28 @@ impl Translator {
                 (0..length).map(|i| self.seq_item(&seq, &Sym::Int(i as i64))).collect::<R<Vec<_>>>()?;
             return Ok(Sym::Seq(Rc::new(Seq::Items(items, false))));
         }
+        self.made_at_once(&seq)?;
         Ok(Sym::Seq(seq))
+    }
+
+    /// A list is made whole, whatever is used of it: where an item may raise, all are computed here.
+    pub fn made_at_once(&mut self, seq: &Rc<Seq>) -> R<()> {
+        self.build.open();
+        let count = self
+            .fold(seq, Sym::Int(0), &mut |t, n, _| t.binary(n, ruff_python_ast::Operator::Add, &Sym::Int(1)));
+        let (_, items) = self.closed(count)?;
+        let plain = match &**seq {
+            Seq::Mapped { over, how, .. } => {
+                how.clause.ifs.is_empty()
+                    && matches!(&**over, Seq::Chars(_) | Seq::Words(_) | Seq::Split { .. })
+                    && matches!(how.element, Expr::Name(_))
+            }
+            _ => false,
+        };
+        if !plain {
+            self.build.splice(items);
+        }
+        Ok(())
     }
 
     /// What a name is bound to.

@@ -272,8 +272,11 @@ impl Translator {
             t.looping().once = true;
             t.flag_breaks(breaks)?;
             t.build.open();
+            // What one iteration finds out is not seen in the next one.
+            let start = t.env.clone();
             let outer = (|| {
                 for i in 0..length {
+                    t.env = start.clone();
                     t.build.open();
                     let body = (|| {
                         t.load_loop()?;
