@@ -8,6 +8,9 @@ from udf_exact import FLOATS, INTS, exact, vector
 
 np = pytest.importorskip("numpy")
 
+# Its rules of promotion are those that are compiled.
+pytestmark = pytest.mark.skipif(int(np.__version__.partition(".")[0]) < 2, reason="before NumPy 2")
+
 
 # numpy kind
 
