@@ -76,7 +76,7 @@ fn check(
     let rows_count = columns[0].len();
     let inputs = inputs(source, function, columns);
     match judge(source, &inputs, rows_count, 0) {
-        Verdict::Same { failed: false } => {}
+        Verdict::Same { failed: false, .. } => {}
         other => return Err(format!("{other:?}")),
     }
     let found = interpret(source, &inputs, rows_count, 0).map_err(|e| e.to_string())?;
