@@ -137,6 +137,13 @@ impl MemoryTable {
         all
     }
 
+    /// About `n` pieces of at most `rows` rows from all over the table; all of a small one.
+    pub fn sample(&self, n: usize, rows: usize) -> impl Iterator<Item = Result<RecordBatch>> + '_ {
+        let all = self.morsels(self.rows().div_ceil(n.max(1)).max(rows));
+        let step = (all.len() / n.max(1)).max(1);
+        all.into_iter().step_by(step).map(move |mut piece| self.read(take_front(&mut piece, rows)))
+    }
+
     /// The columns of a piece, without copying.
     pub fn read(&self, piece: Piece) -> Result<RecordBatch> {
         let batch = self.partitions().get(piece.partition).and_then(|b| b.get(piece.batch));

@@ -9,7 +9,8 @@ use fuseline_codegen::cpu::CompileOptions;
 use fuseline_codegen::cpu::function::compile;
 use fuseline_codegen::function::parse;
 use fuseline_runtime::udf::{
-    Batch, BatchFunction, BoundaryUdf, CallError, CollectedErrors, CompiledUdf, FunctionOptions, Param,
+    Batch, BatchFunction, BoundaryUdf, CallError, CollectedErrors, CompiledUdf, FunctionOptions,
+    NullHandling, Param,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,6 +36,17 @@ fn register(
     returns: DataType,
     function: impl Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync + 'static,
 ) -> Arc<AtomicUsize> {
+    register_with(context, text, params, returns, NullHandling::Propagate, function)
+}
+
+fn register_with(
+    context: &SessionContext,
+    text: &str,
+    params: &[(&str, DataType)],
+    returns: DataType,
+    null_handling: NullHandling,
+    function: impl Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync + 'static,
+) -> Arc<AtomicUsize> {
     let body = parse(text).unwrap();
     let name = body.name.clone();
     let types: Vec<DataType> = params.iter().map(|p| p.1.clone()).collect();
@@ -50,7 +62,8 @@ fn register(
             default: None,
         })
         .collect();
-    let spec = FunctionOptions::default().build(name, params, returns).unwrap();
+    let spec = FunctionOptions { null_handling: Some(null_handling), ..FunctionOptions::default() };
+    let spec = spec.build(name, params, returns).unwrap();
     let udf = BoundaryUdf::try_new(Arc::new(spec), Arc::new(compiled), Arc::new(CollectedErrors::default()));
     context.register_udf(ScalarUDF::from(udf.unwrap()));
     rows
@@ -139,4 +152,36 @@ async fn loops_count_the_rows_of_their_functions() {
     assert!(shown.contains("compiled, columns [x"), "{shown}");
     let shown = text(&context, "EXPLAIN ANALYZE SELECT part(k) FROM big").await;
     assert!(shown.contains("udf_part_bailed_rows="), "{shown}");
+}
+
+/// What a parameter that takes None makes of it.
+const OR_SEVEN: &str = "function \"or_seven\"(\"x\": int?) -> int {
+    v0 = get l0 v1 = is_none v0
+    if v1 { v2 = int 7 return v2 }
+    v3 = unwrap v0 return v3 }";
+
+#[tokio::test]
+async fn none_is_seen_where_null_handling_says_so() {
+    for null_handling in [NullHandling::Propagate, NullHandling::Call] {
+        let contexts =
+            [unfused(), fused(), session(&[("fuseline.fusion", "force"), ("fuseline.backend", "interp")])];
+        let params = [("x", DataType::Int64)];
+        let python = |args: &[ArrayRef], _rows: usize| -> ArrayRef {
+            let x = args[0].as_primitive::<Int64Type>();
+            Arc::new(x.iter().map(|x| x.or(Some(7))).collect::<Int64Array>())
+        };
+        let right = match null_handling {
+            NullHandling::Propagate => "SELECT i FROM t",
+            NullHandling::Call => "SELECT coalesce(i, 7) AS i FROM t",
+        };
+        for context in &contexts {
+            register_with(context, OR_SEVEN, &params, DataType::Int64, null_handling, python);
+            let found = sorted_text(&run(context, "SELECT or_seven(i) AS i FROM t").await.unwrap().0);
+            let wanted = sorted_text(&run(context, right).await.unwrap().0);
+            assert_eq!(found, wanted, "{null_handling}");
+        }
+        let shown = text(&contexts[1], "EXPLAIN ANALYZE SELECT or_seven(i) FROM t").await;
+        let in_the_loop = shown.contains("udf_or_seven_calls=0");
+        assert_eq!(in_the_loop, null_handling == NullHandling::Call, "{shown}");
+    }
 }

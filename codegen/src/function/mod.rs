@@ -25,8 +25,9 @@ mod parse_text;
 mod text;
 mod verify;
 
+pub use crate::ir::CmpOp as Compare;
 pub use kernel::knows_format;
-pub use op::{CharClass, Compare, DateField, FloatTest, Math1, Math2, Op, Rounding, StrTest, Strip};
+pub use op::{CharClass, DateField, FloatTest, Math1, Math2, Op, Rounding, StrTest, Strip};
 pub use parse_text::parse;
 pub use verify::{Malformed, Types, verify};
 

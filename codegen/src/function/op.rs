@@ -5,17 +5,7 @@
 //! the exact answer is not worth compiling. Operands are never None unless the text says so. Texts are counted in code
 //! points; an operation "on ASCII" bails when an operand is not ASCII and the answer could depend on it.
 
-use super::{Base, TableId, Type};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Compare {
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
-}
+use super::{Base, Compare, TableId, Type};
 
 /// Functions of one float, of Python's `math`. Those that raise for an operand (domain, overflow) bail there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

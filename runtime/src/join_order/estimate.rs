@@ -133,11 +133,9 @@ fn tried(predicate: &Arc<dyn PhysicalExpr>, input: &Plan) -> Option<f64> {
         return None;
     }
     let table = MemoryTable::of(input)?;
-    let all = table.morsels(PIECE_ROWS);
-    let step = (all.len() / PIECES).max(1);
     let (mut seen, mut kept) = (0usize, 0usize);
-    for piece in all.into_iter().step_by(step) {
-        let batch = table.read(piece).ok()?;
+    for batch in table.sample(PIECES, PIECE_ROWS) {
+        let batch = batch.ok()?;
         let result = predicate.evaluate(&batch).ok()?.into_array(batch.num_rows()).ok()?;
         seen += batch.num_rows();
         kept += as_boolean_array(&result).ok()?.true_count();
@@ -217,12 +215,10 @@ pub(super) fn different(plan: &Plan, column: usize) -> Option<f64> {
 
 /// Of integers the range of a sample; of others how many differ, where that is few.
 fn sampled(table: &MemoryTable, column: usize) -> Option<f64> {
-    let all = table.morsels(PIECE_ROWS);
-    let step = (all.len() / PIECES).max(1);
     let (mut least, mut most) = (i64::MAX, i64::MIN);
     let (mut texts, mut seen) = (HashSet::new(), 0);
-    for piece in all.into_iter().step_by(step) {
-        let batch = table.read(piece).ok()?;
+    for batch in table.sample(PIECES, PIECE_ROWS) {
+        let batch = batch.ok()?;
         let array = batch.columns().get(column)?;
         if array.data_type().is_integer() {
             let numbers = cast(array, &DataType::Int64).ok()?;

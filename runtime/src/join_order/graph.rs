@@ -498,17 +498,18 @@ fn semi_join(plan: Plan, cols: &[Col], semi: &Semi) -> Result<Plan> {
         let other = Column::new(semi.plan.schema().field(*column).name(), *column);
         on.push((Arc::new(other), Arc::new(Column::new(&name, index))));
     }
-    Ok(Arc::new(HashJoinExec::try_new(
-        Arc::clone(&semi.plan),
-        plan,
-        on,
-        None,
-        &JoinType::RightSemi,
-        None,
-        PartitionMode::CollectLeft,
-        NullEquality::NullEqualsNothing,
-        false,
-    )?))
+    right_semi(Arc::clone(&semi.plan), plan, on)
+}
+
+/// The rows of `probe` that have a partner in `build`.
+pub(super) fn right_semi(
+    build: Plan,
+    probe: Plan,
+    on: Vec<(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)>,
+) -> Result<Plan> {
+    let (kind, mode) = (JoinType::RightSemi, PartitionMode::CollectLeft);
+    let nulls = NullEquality::NullEqualsNothing;
+    Ok(Arc::new(HashJoinExec::try_new(build, probe, on, None, &kind, None, mode, nulls, false)?))
 }
 
 fn place(plan: &Plan, cols: &[Col], col: Col) -> Result<(usize, String)> {

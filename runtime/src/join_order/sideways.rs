@@ -11,15 +11,17 @@
 
 use super::Plan;
 use super::estimate::estimate;
+use super::graph::right_semi;
 use crate::udf::entries::calls_udf;
 use datafusion::common::{JoinSide, JoinType, NullEquality, Result};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use std::sync::Arc;
 
@@ -106,18 +108,7 @@ fn below_groups(plan: &Plan, column: usize, source: &Source) -> Result<Option<Pl
     let keys = Arc::new(ProjectionExec::try_new(keys, Arc::clone(&source.table))?);
     let on: Vec<(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)> =
         vec![(Arc::new(Column::new(name, 0)), Arc::new(key.clone()))];
-    let semi: Plan = Arc::new(HashJoinExec::try_new(
-        keys,
-        Arc::clone(input),
-        on,
-        None,
-        &JoinType::RightSemi,
-        None,
-        PartitionMode::CollectLeft,
-        NullEquality::NullEqualsNothing,
-        false,
-    )?);
-    over(plan, Some(semi))
+    over(plan, Some(right_semi(keys, Arc::clone(input), on)?))
 }
 
 fn over(plan: &Plan, child: Option<Plan>) -> Result<Option<Plan>> {
@@ -137,7 +128,8 @@ fn source_of(plan: &Plan, column: usize) -> Option<Source> {
         return source_of(projection.input(), below);
     }
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-        if filter.input().children().is_empty() {
+        // Files and tables in memory, which can be read twice; another source may give its rows once.
+        if filter.input().is::<DataSourceExec>() {
             let foreign = is_volatile(filter.predicate()) || calls_udf(filter.predicate());
             let of = estimate(plan);
             let share = of.rows / of.base.max(1.0);

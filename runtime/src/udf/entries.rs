@@ -2,6 +2,7 @@
 
 use crate::udf::boundary::BoundaryUdf;
 use crate::udf::function::Gate;
+use crate::udf::spec::NullHandling;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::ScalarFunctionExpr;
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
@@ -15,9 +16,17 @@ pub fn boundary_of(expr: &Arc<dyn PhysicalExpr>) -> Option<&BoundaryUdf> {
     expr.downcast_ref::<ScalarFunctionExpr>()?.fun().inner().downcast_ref::<BoundaryUdf>()
 }
 
-/// The body of the function that a call is of, if it is known.
+/// The body of the function that a call is of, if it is known and a loop does with NULLs what the boundary does.
 pub fn body_of(call: &ScalarFunctionExpr) -> Option<Arc<Function>> {
-    call.fun().inner().downcast_ref::<BoundaryUdf>()?.function().body()
+    let udf = call.fun().inner().downcast_ref::<BoundaryUdf>()?;
+    let body = udf.function().body()?;
+    // In a loop a parameter that takes None gets it for NULL, and any other makes the result NULL.
+    let takes_none = |all: bool| body.params.iter().all(|p| p.ty.optional == all);
+    let same = match udf.spec().null_handling {
+        NullHandling::Propagate => takes_none(false),
+        NullHandling::Call => takes_none(true),
+    };
+    same.then_some(body)
 }
 
 /// Visits each call of a user-defined function in an expression.

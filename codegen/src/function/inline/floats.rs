@@ -1,7 +1,6 @@
 //! Floats in lanes: Python's comparisons out of the loop's total order, floor division, roundings, and the functions of
 //! `math` with their errors.
 
-use super::ints::comparison;
 use super::paths::Path;
 use super::{Inliner, Made, refused};
 use crate::function::{Compare, FloatTest, Math1, Math2, Rounding};
@@ -53,7 +52,7 @@ impl Inliner<'_, '_> {
             let equal = self.compare_floats(Compare::Eq, x, y)?;
             return self.not(equal);
         }
-        let mut made = self.inst(Op::Cmp(comparison(compare)), &[x, y])?;
+        let mut made = self.inst(Op::Cmp(compare), &[x, y])?;
         // What equals a number is one.
         let enough = compare == Compare::Eq && (self.numbers.contains(&x) || self.numbers.contains(&y));
         for operand in [x, y] {

@@ -11,18 +11,6 @@ const EXACT: i64 = 1 << 53;
 /// Products whose float is below this fit an int, whatever the roundings.
 const SAFE_PRODUCT: f64 = 9.2e18;
 
-/// Python's comparison as the loop's, which for all but floats is the same.
-pub(super) fn comparison(compare: Compare) -> CmpOp {
-    match compare {
-        Compare::Eq => CmpOp::Eq,
-        Compare::Ne => CmpOp::Ne,
-        Compare::Lt => CmpOp::Lt,
-        Compare::Le => CmpOp::Le,
-        Compare::Gt => CmpOp::Gt,
-        Compare::Ge => CmpOp::Ge,
-    }
-}
-
 impl Inliner<'_, '_> {
     /// What is known of an int.
     pub(super) fn range(&self, a: ValueId) -> (i64, i64) {

@@ -1,6 +1,5 @@
 //! Which instructions an operation becomes.
 
-use super::ints::comparison;
 use super::paths::Path;
 use super::{Inliner, Made, anything, refused, ty_of};
 use crate::function::{Base, Const, Op as Fop, TableId, Type, Value};
@@ -108,7 +107,7 @@ impl Inliner<'_, '_> {
             (Fop::Whole(rounding), [x]) => self.rounded(*rounding, *x),
             (Fop::RoundDigits, [x, n]) => self.round_digits(*x, *n, path),
             (Fop::Cmp(compare), [a, b]) if float => self.compare_floats(*compare, *a, *b),
-            (Fop::Cmp(compare), [a, b]) => self.inst(Op::Cmp(comparison(*compare)), &[*a, *b]),
+            (Fop::Cmp(compare), [a, b]) => self.inst(Op::Cmp(*compare), &[*a, *b]),
             (Fop::CmpIntFloat(compare), [a, b]) => self.compare_int_float(*compare, *a, *b, path),
             (Fop::Math1 { function, fast }, [x]) => self.math(*function, *x, *fast, path),
             (Fop::Math2 { function, fast }, [x, y]) => self.math2(*function, *x, *y, *fast, path),
