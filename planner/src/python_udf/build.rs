@@ -91,15 +91,6 @@ impl Builder {
         self.blocks.pop().unwrap_or_default()
     }
 
-    pub fn depth(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// Drops blocks that were opened by a reading that failed.
-    pub fn close_to(&mut self, depth: usize) {
-        self.blocks.truncate(depth);
-    }
-
     /// Leaves a hole at the end of the current block.
     pub fn hole(&mut self) -> Hole {
         let hole = Hole(self.holes.len());

@@ -289,7 +289,7 @@ impl Translator {
             ("round", [x]) => self.round(x, None),
             ("round", [x, n]) => self.round(x, Some(n)),
             ("int", []) => Ok(Sym::Int(0)),
-            ("int", [x]) if named.is_empty() => self.to_int(x),
+            ("int", [x]) if named.is_empty() => self.int_of(x),
             ("int", [x, base]) => {
                 let (x, base) = (self.text(x)?, self.int(base)?);
                 self.call(Op::ParseIntBase, &[&x, &base])
@@ -319,8 +319,8 @@ impl Translator {
                 self.truth_sym(truth)
             }
             ("str", []) => Ok(Sym::Str("".into())),
-            ("str", [x]) => self.to_str(x),
-            ("repr", [x]) if !matches!(x.base(), Some(Base::Str)) => self.to_str(x),
+            ("str", [x]) => self.str_of(x),
+            ("repr", [x]) if !matches!(x.base(), Some(Base::Str)) => self.str_of(x),
             ("len", [x]) => {
                 let x = self.some(x)?;
                 match &x {
@@ -579,7 +579,7 @@ impl Translator {
         }
     }
 
-    pub fn to_int(&mut self, x: &Sym) -> R<Sym> {
+    pub fn int_of(&mut self, x: &Sym) -> R<Sym> {
         let x = self.some(x)?;
         match x.base() {
             Some(Base::Int | Base::Bool) => self.int(&x),

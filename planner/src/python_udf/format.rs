@@ -7,7 +7,7 @@ use fuseline_kernels::python::format::{Kind, Spec};
 use ruff_python_ast::{ConversionFlag, FStringPart, FStringValue, InterpolatedStringElement, Operator};
 
 impl Translator {
-    pub fn to_str(&mut self, sym: &Sym) -> R<Sym> {
+    pub fn str_of(&mut self, sym: &Sym) -> R<Sym> {
         match sym {
             Sym::None => Ok(Sym::Str("None".into())),
             Sym::Str(_) => Ok(sym.clone()),
@@ -18,7 +18,7 @@ impl Translator {
                 let none = self.is_none(sym)?;
                 self.choose(none, &mut |_| Ok(Sym::Str("None".into())), &mut |t| {
                     let some = t.some(sym)?;
-                    t.to_str(&some)
+                    t.str_of(&some)
                 })
             }
             sym => match sym.base() {
@@ -36,7 +36,7 @@ impl Translator {
     /// `format(sym, spec)`.
     pub fn formatted(&mut self, sym: &Sym, spec: &str) -> R<Sym> {
         if spec.is_empty() {
-            return self.to_str(sym);
+            return self.str_of(sym);
         }
         let sym = self.some(sym)?;
         // format(None, "x") raises.
@@ -103,12 +103,12 @@ impl Translator {
         let mut value = self.expr(&element.expression)?;
         match element.conversion {
             ConversionFlag::None => {}
-            ConversionFlag::Str => value = self.to_str(&value)?,
+            ConversionFlag::Str => value = self.str_of(&value)?,
             ConversionFlag::Repr | ConversionFlag::Ascii => {
                 if value.base() == Some(Base::Str) {
                     return self.no("`!r` of a str is not compiled");
                 }
-                value = self.to_str(&value)?;
+                value = self.str_of(&value)?;
             }
         }
         let mut spec = String::new();
@@ -155,19 +155,19 @@ impl Translator {
             let Some(value) = values.next() else { return self.never(Base::Str) };
             let value = self.some(&value)?;
             let text = match (flags, kind) {
-                ("", "s") => self.to_str(&value)?,
+                ("", "s") => self.str_of(&value)?,
                 (width, "s")
                     if width.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit())
                         && !width.trim_start_matches('-').starts_with('0')
                         && width.len() > usize::from(width.starts_with('-')) =>
                 {
-                    let text = self.to_str(&value)?;
+                    let text = self.str_of(&value)?;
                     let side = if width.starts_with('-') { '<' } else { '>' };
                     self.formatted(&text, &format!("{side}{}", width.trim_start_matches('-')))?
                 }
                 ("", "d" | "i") if matches!(value.base(), Some(Base::Int | Base::Bool)) => {
                     let int = self.int(&value)?;
-                    self.to_str(&int)?
+                    self.str_of(&int)?
                 }
                 (flags, "d")
                     if value.base() == Some(Base::Int) && flags.bytes().all(|b| b.is_ascii_digit()) =>

@@ -9,6 +9,9 @@ use ruff_python_ast::{CmpOp, Operator};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+/// Whether an element is what is looked for, and what its finding gives.
+pub type Test<'t> = &'t mut dyn FnMut(&mut Translator, &Sym) -> R<(Truth, Sym)>;
+
 impl Translator {
     /// What a value is when it is iterated or taken apart.
     pub fn sequence(&mut self, sym: &Sym) -> R<Rc<Seq>> {
@@ -389,7 +392,7 @@ impl Translator {
         &mut self,
         seq: &Rc<Seq>,
         none: Sym,
-        test: &mut dyn FnMut(&mut Translator, &Sym) -> R<(Truth, Sym)>,
+        test: Test<'_>,
     ) -> R<Sym> {
         // A list was made whole before it is searched.
         if let Seq::Mapped { generator: false, .. } = &**seq {
