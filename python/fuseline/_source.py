@@ -8,7 +8,9 @@ import builtins
 import datetime
 import linecache
 import math
+import sys
 import types
+import warnings
 
 _UNKNOWN = "its source is not available"
 
@@ -32,6 +34,46 @@ def _known():
 
 
 _KNOWN = _known()
+# NumPy's functions and types that the compiler knows.
+_ARRAYS = """
+    abs absolute acos acosh add all amax amin any arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin
+    argsort around asin asinh atan atan2 atanh average bincount bitwise_and bitwise_invert bitwise_left_shift
+    bitwise_not bitwise_or bitwise_right_shift bitwise_xor bool bool_ cbrt ceil clip convolve copysign corrcoef cos
+    cosh count_nonzero cumprod cumsum deg2rad degrees diff digitize divide dot equal errstate exp exp2 expm1 fabs fix
+    flip float32 float64 floor floor_divide fmax fmin fmod full_like gradient greater greater_equal histogram hypot
+    int16 int32 int64 int8 interp invert isfinite isin isinf isnan left_shift less less_equal log log10 log1p log2
+    logical_and logical_not logical_or logical_xor max maximum mean median min minimum mod multiply nan_to_num nanmax
+    nanmean nanmin nanstd nansum negative nonzero not_equal ones_like percentile positive pow power prod ptp quantile
+    rad2deg radians reciprocal remainder right_shift rint roll round searchsorted select sign sin sinh sort sqrt square
+    std subtract sum take tan tanh trapezoid true_divide trunc uint16 uint32 uint8 unique var where zeros_like
+"""
+
+
+def _know_arrays():
+    """Has NumPy's functions known from now on, and says what it does on errors; raises NotSource."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        import numpy
+    if int(numpy.__version__.partition(".")[0]) < 2:
+        raise NotSource(
+            f"functions over arrays are compiled by the rules of NumPy 2, and this is {numpy.__version__}"
+        )
+    if "numpy" not in _SEEN:
+        _SEEN.add("numpy")
+        for name in _ARRAYS.split():
+            value = getattr(numpy, name, None)
+            # One that was replaced before is no known one.
+            if str(getattr(value, "__module__", "numpy")).partition(".")[0] == "numpy":
+                _KNOWN.setdefault(id(value), f"numpy.{name}")
+    for action, _, category, *_ in warnings.filters:
+        if action == "error" and issubclass(RuntimeWarning, category):
+            raise NotSource("warnings are exceptions, so NumPy's own have to be given")
+        if issubclass(RuntimeWarning, category):
+            break
+    return numpy.geterr()
+
+
+_SEEN = set()
 # By code object: where its source was found, or why it was not.
 _FOUND = {}
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -184,8 +226,11 @@ def _function(function, stack):
     return ("function", code.co_name, text, line, span, values(found), values(defaults))
 
 
-def source(function):
-    """A function as tagged tuples, equal as long as it means the same; raises NotSource."""
+def source(function, arrays=False):
+    """A function as tagged tuples, equal as long as it means the same; raises NotSource.
+
+    arrays: it is of kind numpy.
+    """
     from fuseline._udf import _ByKeyword
 
     if isinstance(function, _ByKeyword):
@@ -194,4 +239,9 @@ def source(function):
         if isinstance(function, type):
             raise NotSource("a class is not compiled")
         raise NotSource("it is not a function written in Python")
-    return _function(function, ())
+    if not arrays:
+        return _function(function, ())
+    errors = _know_arrays()
+    tag, name, text, line, span, names, defaults = _function(function, ())
+    names += (("numpy.geterr", _value(errors, (), ())),)
+    return (tag, name, text, line, span, names, defaults)

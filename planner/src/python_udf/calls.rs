@@ -81,6 +81,7 @@ impl Translator {
                 None => self.no(format!("'{module}.{name}' may do anything, so it stays Python")),
             },
             Sym::Known(of) => Ok(Sym::Known(format!("{of}.{name}").into())),
+            Sym::Array(_) => Ok(Sym::Method(Box::new(object.clone()), name.into())),
             Sym::Bad(no) => Err((**no).clone()),
             other => {
                 let object = self.some(other)?;
@@ -156,6 +157,7 @@ impl Translator {
                 self.looked_up(&items, &at)
             }
             Sym::None => self.never(Base::Int),
+            Sym::Array(_) => self.no("an item of an array is of another row, so it stays Python"),
             Sym::Other(what) => self.no(format!("an item of {what} may be anything, so it stays Python")),
             _ => {
                 let seq = self.sequence(&object)?;
@@ -256,6 +258,16 @@ impl Translator {
             && object.base() == Some(Base::Str)
         {
             return self.method(object, method, rest, named);
+        }
+        if let Some(function) = name.strip_prefix("numpy.") {
+            return self.numpy_call(&function.to_owned(), args, named);
+        }
+        if args.iter().any(|a| matches!(a, Sym::Array(_))) {
+            return match (name, args) {
+                ("abs", [_]) => self.numpy_call("abs", args, named),
+                ("pow", [a, b]) => self.binary(a, Operator::Pow, b),
+                _ => self.no(format!("'{name}' of an array is not compiled, so it stays Python")),
+            };
         }
         if let Some(function) = name.strip_prefix("math.") {
             if !named.is_empty() {

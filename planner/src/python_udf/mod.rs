@@ -4,7 +4,7 @@
 //! is known while it is read: statements ([`stmt`], [`loops`]) and expressions ([`expr`], [`compare`], [`arith`],
 //! [`calls`], [`text`], [`format`]) become statements of the IR ([`build`]); [`sym`] is what an expression stands for in
 //! the meantime, [`seq`] what sequences do, [`flow`] what variables are where paths meet, [`inline`] calls of other
-//! functions and the end of a row, [`names`] what can be seen without understanding.
+//! functions and the end of a row, [`names`] what can be seen without understanding. [`numpy`] are functions over arrays.
 //!
 //! Invariants:
 //! * compiled code returns what Python returns, or bails: whatever may raise is a guard, and `try` needs no more than
@@ -23,6 +23,7 @@ mod format;
 mod inline;
 mod loops;
 mod names;
+mod numpy;
 mod seq;
 mod source;
 mod stmt;
@@ -33,10 +34,14 @@ mod text;
 mod translate;
 
 use crate::python_udf::capture::Source;
+use crate::python_udf::numpy::Errors;
+use crate::python_udf::numpy::array::Arr;
+use crate::python_udf::numpy::dtype::DType;
 use crate::python_udf::source::{Parsed, parse};
 use crate::python_udf::sym::Sym;
 use crate::python_udf::translate::{Flow, Frame, Returning, Target, Translator};
 use fuseline_codegen::function::{Base, Function, Local, Op, Param, Type, verify};
+use arrow::datatypes::DataType;
 use std::rc::Rc;
 
 /// Why a function stays Python: a sentence, with the line if there is one.
@@ -82,11 +87,47 @@ pub struct ParamType {
 /// Why it stays Python.
 pub fn translate(source: &Rc<Source>, params: &[ParamType], returns: Base) -> Result<Function, NotCompiled> {
     let (parsed, lines) = parse(source).map_err(reason)?;
-    let first = attempt(source, &parsed, &lines, params, returns, false)?;
-    let function = if first.1 { attempt(source, &parsed, &lines, params, returns, true)?.0 } else { first.0 };
+    let declared = Declared { params, dtypes: &[], target: Target { base: returns, dtype: None } };
+    let first = attempt(source, &parsed, &lines, &declared, false)?;
+    let function = if first.1 { attempt(source, &parsed, &lines, &declared, true)?.0 } else { first.0 };
+    verified(function)
+}
+
+/// Translates a function over arrays of NumPy's: columns of these types.
+///
+/// # Errors
+/// Why it stays Python.
+pub fn translate_arrays(
+    source: &Rc<Source>,
+    params: &[DataType],
+    returns: &DataType,
+) -> Result<Function, NotCompiled> {
+    let of = |data_type: &DataType| {
+        DType::of_column(data_type)
+            .ok_or_else(|| reason(format!("columns of {data_type} as arrays of NumPy are not compiled")))
+    };
+    let dtypes = params.iter().map(of).collect::<Result<Vec<DType>, _>>()?;
+    let returned = of(returns)?;
+    let params: Vec<ParamType> =
+        dtypes.iter().map(|d| ParamType { base: d.base(), optional: false }).collect();
+    let (parsed, lines) = parse(source).map_err(reason)?;
+    let target = Target { base: returned.base(), dtype: Some(returned) };
+    let declared = Declared { params: &params, dtypes: &dtypes, target };
+    verified(attempt(source, &parsed, &lines, &declared, false)?.0)
+}
+
+fn verified(function: Function) -> Result<Function, NotCompiled> {
     verify(&function)
         .map_err(|e| reason(format!("the translation is wrong ({e}), which is a fault of fuseline")))?;
     Ok(function)
+}
+
+/// A function's types as SQL gives them.
+struct Declared<'d> {
+    params: &'d [ParamType],
+    /// Of arrays: the types of their elements.
+    dtypes: &'d [DType],
+    target: Target,
 }
 
 /// One reading. The second result says that it returns None although `optional` denied it.
@@ -94,11 +135,14 @@ fn attempt(
     source: &Rc<Source>,
     parsed: &Rc<Parsed>,
     lines: &Rc<source::Lines>,
-    params: &[ParamType],
-    returns: Base,
+    declared: &Declared<'_>,
     optional: bool,
 ) -> Result<(Function, bool), NotCompiled> {
-    let mut t = Translator::new(Target { base: returns }, optional);
+    let params = declared.params;
+    let mut t = Translator::new(declared.target, optional);
+    if declared.target.dtype.is_some() {
+        t.errors = Errors::of(source).map_err(reason)?;
+    }
     t.frames.push(Frame {
         source: source.clone(),
         lines: lines.clone(),
@@ -129,7 +173,11 @@ fn attempt(
             debug_assert_eq!(local, Local(named.len() as u32));
             named.push(Param { name: (*name).to_owned(), ty });
             let value = t.op(Op::Get(local), vec![])?;
-            t.env.insert((*name).into(), Sym::Val(value, ty));
+            let sym = match declared.dtypes.get(local.0 as usize) {
+                Some(dtype) => Arr::sym(value, *dtype, false),
+                None => Sym::Val(value, ty),
+            };
+            t.env.insert((*name).into(), sym);
         }
         for name in all.iter().skip(params.len()) {
             match source.default_of(name) {
@@ -165,6 +213,6 @@ fn attempt(
         return Err(no.into());
     }
     let none = t.returns_none && !optional;
-    let ty = Type { base: returns, optional };
+    let ty = Type { base: declared.target.base, optional };
     Ok((t.build.finish(source.name.to_string(), named, ty), none))
 }

@@ -156,7 +156,7 @@ impl Translator {
             Stmt::Delete(_) => return self.no("`del` is not compiled"),
             Stmt::ClassDef(_) => return self.no("a class within is not compiled"),
             Stmt::TypeAlias(_) => return self.no("a type alias within is not compiled"),
-            Stmt::With(_) => return self.no("`with` may do anything, so it stays Python"),
+            Stmt::With(s) => return self.error_state(s),
             Stmt::Global(_) => return self.no("`global` writes outside the function, so it stays Python"),
             Stmt::Nonlocal(_) => {
                 return self.no("`nonlocal` writes outside the function, so it stays Python");

@@ -2,13 +2,13 @@
 
 use crate::python::gate::enter;
 use crate::udf::compiled::{Code, Compiling, may_compile};
-use crate::udf::{FunctionSpec, NullHandling};
+use crate::udf::{FunctionSpec, Kind, NullHandling};
 use arrow::datatypes::{DataType, TimeUnit};
 use fuseline_codegen::cpu::CompileOptions;
 use fuseline_codegen::cpu::function::{compile, supports_parameter, supports_result};
 use fuseline_codegen::function::{Base, Type};
 use fuseline_planner::python_udf::capture::{Captured, Source, Span};
-use fuseline_planner::python_udf::{ParamType, translate};
+use fuseline_planner::python_udf::{ParamType, translate, translate_arrays};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -31,7 +31,8 @@ impl PythonCompiler {
 
     /// With the GIL held. `None`: nothing has changed.
     fn read(&self, py: Python<'_>) -> Result<Option<Rc<Source>>, String> {
-        let found = py.import("fuseline._source").and_then(|m| m.call_method1("source", (&self.callable,)));
+        let found = py.import("fuseline._source")
+            .and_then(|m| m.call_method1("source", (&self.callable, self.spec.kind == Kind::Numpy)));
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -75,7 +76,13 @@ impl PythonCompiler {
         let types: Vec<DataType> = spec.params.iter().map(|p| p.data_type.clone()).collect();
         let mut code = vec![];
         for arity in spec.required()..=params.len() {
-            let function = translate(source, &params[..arity], returns).map_err(|no| no.to_string())?;
+            let function = match spec.kind {
+                Kind::Numpy => translate_arrays(source, &types[..arity], &spec.returns),
+                Kind::Scalar | Kind::Arrow | Kind::Pandas | Kind::Native => {
+                    translate(source, &params[..arity], returns)
+                }
+            };
+            let function = function.map_err(|no| no.to_string())?;
             let compiled = compile(function, &types[..arity], &spec.returns, &CompileOptions::default())
                 .map_err(|e| format!("its machine code: {e}"))?;
             code.push((arity, Arc::new(compiled)));
