@@ -8,6 +8,7 @@ import builtins
 import datetime
 import linecache
 import math
+import operator
 import sys
 import types
 import warnings
@@ -63,7 +64,7 @@ def _know_arrays():
         for name in _ARRAYS.split():
             value = getattr(numpy, name, None)
             # One that was replaced before is no known one.
-            if str(getattr(value, "__module__", "numpy")).partition(".")[0] == "numpy":
+            if value is not None and str(getattr(value, "__module__", "numpy")).partition(".")[0] == "numpy":
                 _KNOWN.setdefault(id(value), f"numpy.{name}")
     for action, _, category, *_ in warnings.filters:
         if action == "error" and issubclass(RuntimeWarning, category):
@@ -139,8 +140,45 @@ def _located(function):
     return found
 
 
-def _value(value, names, stack):
+_PLAIN = (type(None), bool, int, float, str)
+
+
+def _remembered(value, memo):
+    """What was made of a container of plain values, if it still has the very same ones; else None.
+
+    An int or a text does not change, so a container of the same objects means the same: that is as exact as
+    reading it again, and what a large table costs when a query starts.
+    """
+    known = memo.get(id(value))
+    if known is None or known[0] is not value or len(value) != len(known[1]):
+        return None
+    items = value.values() if type(value) is dict else ()
+    same = all(map(operator.is_, value, known[1])) and all(map(operator.is_, items, known[2]))
+    return known[3] if same else None
+
+
+def _remember(value, memo, made):
+    # Containers that were replaced are not kept for ever.
+    if len(memo) > 64:
+        memo.clear()
+    items = tuple(value.values()) if type(value) is dict else ()
+    if all(type(v) in _PLAIN for v in value) and all(type(v) in _PLAIN for v in items):
+        memo[id(value)] = (value, tuple(value), items, made)
+
+
+def _value(value, names, stack, memo):
     """A value as a tagged tuple."""
+    kind = type(value)
+    if kind in (tuple, list, set, frozenset, dict) and len(value) > 15:
+        made = _remembered(value, memo)
+        if made is None:
+            made = _fresh(value, names, stack, memo)
+            _remember(value, memo, made)
+        return made
+    return _fresh(value, names, stack, memo)
+
+
+def _fresh(value, names, stack, memo):
     kind = type(value)
     if value is None:
         return ("none",)
@@ -167,22 +205,23 @@ def _value(value, names, stack):
         if len(stack) > 50:
             return ("other", f"a {kind.__name__} that is nested too deeply")
     if kind is tuple or kind is list:
-        return (kind.__name__, tuple(_value(v, names, stack) for v in value))
+        return (kind.__name__, tuple(_value(v, names, stack, memo) for v in value))
     if kind is set or kind is frozenset:
-        return ("set", tuple(sorted((_value(v, names, stack) for v in value), key=repr)))
+        return ("set", tuple(sorted((_value(v, names, stack, memo) for v in value), key=repr)))
     if kind is dict:
         items = value.items()
-        return ("dict", tuple((_value(k, names, stack), _value(v, names, stack)) for k, v in items))
+        read = [(_value(k, names, stack, memo), _value(v, names, stack, memo)) for k, v in items]
+        return ("dict", tuple(read))
     if kind is types.ModuleType:
         of = vars(value)
         plain = [n for n in sorted(names) if n in of and type(of[n]) is not types.ModuleType]
-        found = tuple((n, _value(of[n], names, stack)) for n in plain)
+        found = tuple((n, _value(of[n], names, stack, memo)) for n in plain)
         return ("module", value.__name__, found)
     if kind is types.FunctionType:
         if value.__code__ in stack:
             return ("other", f"the function '{value.__name__}', which calls itself")
         try:
-            return _function(value, stack)
+            return _function(value, stack, memo)
         except NotSource as why:
             return ("other", f"the function '{value.__name__}' ({why})")
     name = getattr(value, "__name__", None)
@@ -191,7 +230,7 @@ def _value(value, names, stack):
     return ("other", f"an object of class {kind.__name__}")
 
 
-def _function(function, stack):
+def _function(function, stack, memo):
     code = function.__code__
     text, line, span = _located(function)
     stack = (*stack, code)
@@ -221,15 +260,15 @@ def _function(function, stack):
     defaults.update(function.__kwdefaults__ or {})
 
     def values(of):
-        return tuple((name, _value(of[name], names, stack)) for name in sorted(of))
+        return tuple((name, _value(of[name], names, stack, memo)) for name in sorted(of))
 
     return ("function", code.co_name, text, line, span, values(found), values(defaults))
 
 
-def source(function, arrays=False):
+def source(function, arrays=False, memo=None):
     """A function as tagged tuples, equal as long as it means the same; raises NotSource.
 
-    arrays: it is of kind numpy.
+    arrays: it is of kind numpy. memo: a dict that is handed over each time, for what has not changed since.
     """
     from fuseline._udf import _ByKeyword
 
@@ -239,9 +278,10 @@ def source(function, arrays=False):
         if isinstance(function, type):
             raise NotSource("a class is not compiled")
         raise NotSource("it is not a function written in Python")
+    memo = {} if memo is None else memo
     if not arrays:
-        return _function(function, ())
+        return _function(function, (), memo)
     errors = _know_arrays()
-    tag, name, text, line, span, names, defaults = _function(function, ())
-    names += (("numpy.geterr", _value(errors, (), ())),)
+    tag, name, text, line, span, names, defaults = _function(function, (), memo)
+    names += (("numpy.geterr", _value(errors, (), (), memo)),)
     return (tag, name, text, line, span, names, defaults)

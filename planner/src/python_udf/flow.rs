@@ -195,7 +195,9 @@ impl Translator {
                 let (value, _) = self.value(micros)?;
                 self.build.plain(Stmt::Set(*local, value));
             }
-            (Slot::Array(local, dtype, scalar), Sym::Array(a)) if a.dtype == *dtype && a.scalar == *scalar => {
+            (Slot::Array(local, dtype, scalar), Sym::Array(a))
+                if a.dtype == *dtype && a.scalar == *scalar =>
+            {
                 self.build.plain(Stmt::Set(*local, a.value));
             }
             (Slot::Items(slots, _), Sym::Seq(seq)) => {

@@ -7,8 +7,8 @@
 //! functions and the end of a row, [`names`] what can be seen without understanding. [`numpy`] are functions over arrays.
 //!
 //! Invariants:
-//! * compiled code returns what Python returns, or bails: whatever may raise is a guard, and `try` needs no more than
-//!   its body, because an exception is Python's to raise and to catch;
+//! * compiled code returns what Python returns, or bails: whatever may raise is a guard, because an exception is
+//!   Python's to raise;
 //! * the IR's order of evaluation may differ from Python's on one path, which nobody can see, as all of it is pure;
 //! * nothing is computed on a path on which Python would not compute it, unless it cannot bail ([`build::harmless`]).
 
@@ -22,6 +22,7 @@ mod flow;
 mod format;
 mod inline;
 mod loops;
+mod math;
 mod names;
 mod numpy;
 mod seq;
@@ -40,25 +41,25 @@ use crate::python_udf::numpy::dtype::DType;
 use crate::python_udf::source::{Parsed, parse};
 use crate::python_udf::sym::Sym;
 use crate::python_udf::translate::{Flow, Frame, Returning, Target, Translator};
-use fuseline_codegen::function::{Base, Function, Local, Op, Param, Type, verify};
 use arrow::datatypes::DataType;
+use fuseline_codegen::function::{Base, Function, Local, Op, Param, Type, verify};
 use std::rc::Rc;
 
 /// Why a function stays Python: a sentence, with the line if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{text}", line_words(*line, within.as_deref()))]
+#[error("{}{text}", line_words(*line, within.as_ref()))]
 pub struct NotCompiled {
     pub line: Option<usize>,
-    /// The function that the line is in, if it is another one.
-    pub within: Option<String>,
+    /// The function that is called there and the line in it, if that is where.
+    pub within: Option<(String, usize)>,
     pub text: String,
 }
 
-fn line_words(line: Option<usize>, within: Option<&str>) -> String {
+fn line_words(line: Option<usize>, within: Option<&(String, usize)>) -> String {
     match (line, within) {
         (None, _) => String::new(),
         (Some(line), None) => format!("line {line}: "),
-        (Some(line), Some(within)) => format!("line {line} (in '{within}'): "),
+        (Some(line), Some((function, inner))) => format!("line {line}: in '{function}', line {inner}: "),
     }
 }
 

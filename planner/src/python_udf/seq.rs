@@ -388,12 +388,7 @@ impl Translator {
     }
 
     /// The first thing found, or what stands for none.
-    pub fn search(
-        &mut self,
-        seq: &Rc<Seq>,
-        none: Sym,
-        test: Test<'_>,
-    ) -> R<Sym> {
+    pub fn search(&mut self, seq: &Rc<Seq>, none: Sym, test: Test<'_>) -> R<Sym> {
         // A list was made whole before it is searched.
         if let Seq::Mapped { generator: false, .. } = &**seq {
             self.demand_quiet(seq)?;

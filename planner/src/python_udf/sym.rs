@@ -15,8 +15,8 @@ use std::rc::Rc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct No {
     pub line: usize,
-    /// The function that the line is in, if it is not the one that is compiled.
-    pub within: Option<String>,
+    /// The function that is called there and the line in it, if that is where.
+    pub within: Option<(String, usize)>,
     pub text: String,
 }
 

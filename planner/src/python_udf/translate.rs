@@ -120,9 +120,14 @@ impl Translator {
     }
 
     pub fn no_here(&self, text: String) -> No {
+        let line = |frame: &Frame| frame.lines.line(frame.here);
         let frame = self.frame();
-        let within = (self.frames.len() > 1).then(|| frame.source.name.to_string());
-        No { line: frame.lines.line(frame.here), within, text }
+        let outer = &self.frames[0];
+        // Functions within the function are in its own lines.
+        if Rc::ptr_eq(&frame.source, &outer.source) {
+            return No { line: line(frame), within: None, text };
+        }
+        No { line: line(outer), within: Some((frame.source.name.to_string(), line(frame))), text }
     }
 
     pub fn no<T>(&self, text: impl Into<String>) -> R<T> {

@@ -12,7 +12,7 @@ use fuseline_planner::python_udf::{ParamType, translate, translate_arrays};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,17 +22,25 @@ pub struct PythonCompiler {
     callable: Py<PyAny>,
     /// What the function was when it was compiled.
     last: Mutex<Option<Py<PyAny>>>,
+    /// What `_source.py` remembers of its containers.
+    memo: Py<PyDict>,
 }
 
 impl PythonCompiler {
     pub fn new(spec: Arc<FunctionSpec>, callable: &Bound<'_, PyAny>) -> PythonCompiler {
-        PythonCompiler { spec, callable: callable.clone().unbind(), last: Mutex::new(None) }
+        PythonCompiler {
+            spec,
+            callable: callable.clone().unbind(),
+            last: Mutex::new(None),
+            memo: PyDict::new(callable.py()).unbind(),
+        }
     }
 
     /// With the GIL held. `None`: nothing has changed.
     fn read(&self, py: Python<'_>) -> Result<Option<Rc<Source>>, String> {
-        let found = py.import("fuseline._source")
-            .and_then(|m| m.call_method1("source", (&self.callable, self.spec.kind == Kind::Numpy)));
+        let found = py.import("fuseline._source").and_then(|m| {
+            m.call_method1("source", (&self.callable, self.spec.kind == Kind::Numpy, &self.memo))
+        });
         let found = match found {
             Ok(found) => found,
             Err(error) => {

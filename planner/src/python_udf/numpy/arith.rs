@@ -17,8 +17,13 @@ impl Translator {
                 let most = self.op(Op::Int(a.dtype.range().1), vec![])?;
                 self.op(Op::Sub, vec![most, a.value])?
             }
-            (UnaryOp::Invert, DType::Float32 | DType::Float64) | (UnaryOp::USub | UnaryOp::UAdd, DType::Bool) => {
-                return self.no(format!("`{}` of an array of {} is a TypeError", op.as_str(), a.dtype.name()));
+            (UnaryOp::Invert, DType::Float32 | DType::Float64)
+            | (UnaryOp::USub | UnaryOp::UAdd, DType::Bool) => {
+                return self.no(format!(
+                    "`{}` of an array of {} is a TypeError",
+                    op.as_str(),
+                    a.dtype.name()
+                ));
             }
             (UnaryOp::UAdd, _) => a.value,
             (UnaryOp::USub, _) => {
@@ -30,7 +35,9 @@ impl Translator {
     }
 
     pub fn no_truth<T>(&self) -> R<T> {
-        self.no("an array has no one truth value (`&`, `|`, `~` and np.where are for arrays), so it stays Python")
+        self.no(
+            "an array has no one truth value (`&`, `|`, `~` and np.where are for arrays), so it stays Python",
+        )
     }
 
     pub fn array_binary(&mut self, a: &Sym, op: Operator, b: &Sym) -> R<Sym> {
@@ -39,9 +46,8 @@ impl Translator {
         let typed = |t: &mut Translator, dtype: DType| -> R<(Value, Value)> {
             Ok((t.brought(a, dtype)?, t.brought(b, dtype)?))
         };
-        let refused = |t: &Translator| {
-            t.no(format!("`{}` of arrays of {} is not compiled", op.as_str(), dtype.name()))
-        };
+        let refused =
+            |t: &Translator| t.no(format!("`{}` of arrays of {} is not compiled", op.as_str(), dtype.name()));
         match op {
             Operator::Add | Operator::Sub | Operator::Mult => {
                 let (x, y) = typed(self, dtype)?;

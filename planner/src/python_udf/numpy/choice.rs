@@ -161,7 +161,9 @@ impl Translator {
         let nan = self.brought(&given(nan, 0.0), DType::Float64)?;
         let is_nan = self.op(Op::FloatTest(FloatTest::IsNan), vec![a.value])?;
         value = self.op(Op::Select, vec![is_nan, nan, value])?;
-        for (infinity, other) in [(f64::INFINITY, given(above, f64::MAX)), (f64::NEG_INFINITY, given(below, f64::MIN))] {
+        for (infinity, other) in
+            [(f64::INFINITY, given(above, f64::MAX)), (f64::NEG_INFINITY, given(below, f64::MIN))]
+        {
             let (infinity, other) = (self.constant_float(infinity)?, self.brought(&other, DType::Float64)?);
             let here = self.op(Op::Cmp(Compare::Eq), vec![a.value, infinity])?;
             value = self.op(Op::Select, vec![here, other, value])?;
@@ -182,7 +184,8 @@ impl Translator {
         }
         let mut found: Option<Value> = None;
         for item in items.clone() {
-            let Sym::Array(equal) = self.array_compare(&Sym::Array(a), ruff_python_ast::CmpOp::Eq, &item)? else {
+            let Sym::Array(equal) = self.array_compare(&Sym::Array(a), ruff_python_ast::CmpOp::Eq, &item)?
+            else {
                 return self.no("this is no array");
             };
             found = Some(match found {

@@ -20,7 +20,9 @@ impl Translator {
                 let truth = self.compare(a, op, b)?;
                 return self.truth_sym(truth);
             }
-            CmpOp::In | CmpOp::NotIn => return self.no("`in` with an array looks at all rows, so it stays Python"),
+            CmpOp::In | CmpOp::NotIn => {
+                return self.no("`in` with an array looks at all rows, so it stays Python");
+            }
         };
         let (of_a, of_b) = (self.kind_of(a)?, self.kind_of(b)?);
         let dtype = match (of_a, of_b) {

@@ -99,7 +99,11 @@ impl DType {
             (DType::Bool, x) | (x, DType::Bool) => x,
             (DType::Float64, _) | (_, DType::Float64) => DType::Float64,
             (DType::Float32, DType::Int(bits, _)) | (DType::Int(bits, _), DType::Float32) => {
-                if bits <= 16 { DType::Float32 } else { DType::Float64 }
+                if bits <= 16 {
+                    DType::Float32
+                } else {
+                    DType::Float64
+                }
             }
             (DType::Float32, DType::Float32) => DType::Float32,
             (DType::Int(a, s), DType::Int(b, t)) if s == t => DType::Int(a.max(b), s),

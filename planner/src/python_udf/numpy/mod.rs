@@ -81,12 +81,16 @@ impl Translator {
     pub fn error_state(&mut self, with: &StmtWith) -> R<Flow> {
         let refused = "`with` may do anything, so it stays Python";
         let ([item], false) = (&*with.items, with.is_async) else { return self.no(refused) };
-        let (Expr::Call(call), None) = (&item.context_expr, &item.optional_vars) else { return self.no(refused) };
+        let (Expr::Call(call), None) = (&item.context_expr, &item.optional_vars) else {
+            return self.no(refused);
+        };
         let callee = match (&*call.func, self.target.dtype) {
             (Expr::Name(_) | Expr::Attribute(_), Some(_)) => self.expr(&call.func)?,
             (_, _) => return self.no(refused),
         };
-        if !matches!(&callee, Sym::Known(name) if &**name == "numpy.errstate") || !call.arguments.args.is_empty() {
+        if !matches!(&callee, Sym::Known(name) if &**name == "numpy.errstate")
+            || !call.arguments.args.is_empty()
+        {
             return self.no(refused);
         }
         let before = self.errors;
