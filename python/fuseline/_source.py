@@ -64,7 +64,10 @@ def _know_arrays():
         for name in _ARRAYS.split():
             value = getattr(numpy, name, None)
             # One that was replaced before is no known one.
-            if value is not None and str(getattr(value, "__module__", "numpy")).partition(".")[0] == "numpy":
+            if (
+                value is not None
+                and str(getattr(value, "__module__", "numpy")).partition(".")[0] == "numpy"
+            ):
                 _KNOWN.setdefault(id(value), f"numpy.{name}")
     for action, _, category, *_ in warnings.filters:
         if action == "error" and issubclass(RuntimeWarning, category):
