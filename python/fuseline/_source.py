@@ -8,7 +8,10 @@ import builtins
 import datetime
 import linecache
 import math
+import operator
+import sys
 import types
+import warnings
 
 _UNKNOWN = "its source is not available"
 
@@ -32,6 +35,49 @@ def _known():
 
 
 _KNOWN = _known()
+# NumPy's functions and types that the compiler knows.
+_ARRAYS = """
+    abs absolute acos acosh add all amax amin any arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin
+    argsort around asin asinh atan atan2 atanh average bincount bitwise_and bitwise_invert bitwise_left_shift
+    bitwise_not bitwise_or bitwise_right_shift bitwise_xor bool bool_ cbrt ceil clip convolve copysign corrcoef cos
+    cosh count_nonzero cumprod cumsum deg2rad degrees diff digitize divide dot equal errstate exp exp2 expm1 fabs fix
+    flip float32 float64 floor floor_divide fmax fmin fmod full_like gradient greater greater_equal histogram hypot
+    int16 int32 int64 int8 interp invert isfinite isin isinf isnan left_shift less less_equal log log10 log1p log2
+    logical_and logical_not logical_or logical_xor max maximum mean median min minimum mod multiply nan_to_num nanmax
+    nanmean nanmin nanstd nansum negative nonzero not_equal ones_like percentile positive pow power prod ptp quantile
+    rad2deg radians reciprocal remainder right_shift rint roll round searchsorted select sign sin sinh sort sqrt square
+    std subtract sum take tan tanh trapezoid true_divide trunc uint16 uint32 uint8 unique var where zeros_like
+"""
+
+
+def _know_arrays():
+    """Has NumPy's functions known from now on, and says what it does on errors; raises NotSource."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        import numpy
+    if int(numpy.__version__.partition(".")[0]) < 2:
+        raise NotSource(
+            f"functions over arrays are compiled by the rules of NumPy 2, and this is {numpy.__version__}"
+        )
+    if "numpy" not in _SEEN:
+        _SEEN.add("numpy")
+        for name in _ARRAYS.split():
+            value = getattr(numpy, name, None)
+            # One that was replaced before is no known one.
+            if (
+                value is not None
+                and str(getattr(value, "__module__", "numpy")).partition(".")[0] == "numpy"
+            ):
+                _KNOWN.setdefault(id(value), f"numpy.{name}")
+    for action, _, category, *_ in warnings.filters:
+        if action == "error" and issubclass(RuntimeWarning, category):
+            raise NotSource("warnings are exceptions, so NumPy's own have to be given")
+        if issubclass(RuntimeWarning, category):
+            break
+    return numpy.geterr()
+
+
+_SEEN = set()
 # By code object: where its source was found, or why it was not.
 _FOUND = {}
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -97,8 +143,45 @@ def _located(function):
     return found
 
 
-def _value(value, names, stack):
+_PLAIN = (type(None), bool, int, float, str)
+
+
+def _remembered(value, memo):
+    """What was made of a container of plain values, if it still has the very same ones; else None.
+
+    An int or a text does not change, so a container of the same objects means the same: that is as exact as
+    reading it again, and what a large table costs when a query starts.
+    """
+    known = memo.get(id(value))
+    if known is None or known[0] is not value or len(value) != len(known[1]):
+        return None
+    items = value.values() if type(value) is dict else ()
+    same = all(map(operator.is_, value, known[1])) and all(map(operator.is_, items, known[2]))
+    return known[3] if same else None
+
+
+def _remember(value, memo, made):
+    # Containers that were replaced are not kept for ever.
+    if len(memo) > 64:
+        memo.clear()
+    items = tuple(value.values()) if type(value) is dict else ()
+    if all(type(v) in _PLAIN for v in value) and all(type(v) in _PLAIN for v in items):
+        memo[id(value)] = (value, tuple(value), items, made)
+
+
+def _value(value, names, stack, memo):
     """A value as a tagged tuple."""
+    kind = type(value)
+    if kind in (tuple, list, set, frozenset, dict) and len(value) > 15:
+        made = _remembered(value, memo)
+        if made is None:
+            made = _fresh(value, names, stack, memo)
+            _remember(value, memo, made)
+        return made
+    return _fresh(value, names, stack, memo)
+
+
+def _fresh(value, names, stack, memo):
     kind = type(value)
     if value is None:
         return ("none",)
@@ -125,22 +208,23 @@ def _value(value, names, stack):
         if len(stack) > 50:
             return ("other", f"a {kind.__name__} that is nested too deeply")
     if kind is tuple or kind is list:
-        return (kind.__name__, tuple(_value(v, names, stack) for v in value))
+        return (kind.__name__, tuple(_value(v, names, stack, memo) for v in value))
     if kind is set or kind is frozenset:
-        return ("set", tuple(sorted((_value(v, names, stack) for v in value), key=repr)))
+        return ("set", tuple(sorted((_value(v, names, stack, memo) for v in value), key=repr)))
     if kind is dict:
         items = value.items()
-        return ("dict", tuple((_value(k, names, stack), _value(v, names, stack)) for k, v in items))
+        read = [(_value(k, names, stack, memo), _value(v, names, stack, memo)) for k, v in items]
+        return ("dict", tuple(read))
     if kind is types.ModuleType:
         of = vars(value)
         plain = [n for n in sorted(names) if n in of and type(of[n]) is not types.ModuleType]
-        found = tuple((n, _value(of[n], names, stack)) for n in plain)
+        found = tuple((n, _value(of[n], names, stack, memo)) for n in plain)
         return ("module", value.__name__, found)
     if kind is types.FunctionType:
         if value.__code__ in stack:
             return ("other", f"the function '{value.__name__}', which calls itself")
         try:
-            return _function(value, stack)
+            return _function(value, stack, memo)
         except NotSource as why:
             return ("other", f"the function '{value.__name__}' ({why})")
     name = getattr(value, "__name__", None)
@@ -149,7 +233,7 @@ def _value(value, names, stack):
     return ("other", f"an object of class {kind.__name__}")
 
 
-def _function(function, stack):
+def _function(function, stack, memo):
     code = function.__code__
     text, line, span = _located(function)
     stack = (*stack, code)
@@ -179,13 +263,16 @@ def _function(function, stack):
     defaults.update(function.__kwdefaults__ or {})
 
     def values(of):
-        return tuple((name, _value(of[name], names, stack)) for name in sorted(of))
+        return tuple((name, _value(of[name], names, stack, memo)) for name in sorted(of))
 
     return ("function", code.co_name, text, line, span, values(found), values(defaults))
 
 
-def source(function):
-    """A function as tagged tuples, equal as long as it means the same; raises NotSource."""
+def source(function, arrays=False, memo=None):
+    """A function as tagged tuples, equal as long as it means the same; raises NotSource.
+
+    arrays: it is of kind numpy. memo: a dict that is handed over each time, for what has not changed since.
+    """
     from fuseline._udf import _ByKeyword
 
     if isinstance(function, _ByKeyword):
@@ -194,4 +281,10 @@ def source(function):
         if isinstance(function, type):
             raise NotSource("a class is not compiled")
         raise NotSource("it is not a function written in Python")
-    return _function(function, ())
+    memo = {} if memo is None else memo
+    if not arrays:
+        return _function(function, (), memo)
+    errors = _know_arrays()
+    tag, name, text, line, span, names, defaults = _function(function, (), memo)
+    names += (("numpy.geterr", _value(errors, (), (), memo)),)
+    return (tag, name, text, line, span, names, defaults)

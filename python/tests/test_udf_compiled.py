@@ -1,6 +1,8 @@
 """Python functions that are compiled: that they are, what the options do, and that rows that bail are Python's."""
 
+import contextlib
 import math
+import pathlib
 
 import pyarrow as pa
 import pytest
@@ -132,6 +134,82 @@ def test_workers_run_the_rows_that_bail():
     con.udf(inverse, compile="require", isolation="process", on_error="null")
     assert ", compiled" in explain(con, "SELECT inverse(x) FROM t")
     assert values(con, "SELECT inverse(x) FROM t") == [1.0, None, 0.5]
+
+
+def workers():
+    """Worker processes of this process."""
+    found = []
+    for file in pathlib.Path("/proc/self/task").glob("*/children"):
+        for child in file.read_text().split():
+            with contextlib.suppress(OSError):
+                found += [child] * ("_worker" in pathlib.Path(f"/proc/{child}/cmdline").read_text())
+    return found
+
+
+def test_workers_are_not_needed_for_rows_that_do_not_bail():
+    """The code is pure and cannot crash, so it runs here; only what Python must see is isolated."""
+    con = connect(x=[1, 5, 2])
+    before = workers()
+
+    def half(x: int) -> float:
+        return x / 2
+
+    con.udf(half, compile="require", isolation="process")
+    assert values(con, "SELECT half(x) FROM t") == [0.5, 2.5, 1.0]
+    assert workers() == before
+    con.udf(half, compile="never", isolation="process")
+    assert values(con, "SELECT half(x) FROM t") == [0.5, 2.5, 1.0]
+    assert len(workers()) > len(before)
+
+
+def test_a_loop_without_end_is_given_to_a_worker_and_its_timeout():
+    con = connect(x=[1])
+
+    def endless(x: int) -> int:
+        while x > 0:
+            x = x | 1
+        return x
+
+    con.udf(endless, compile="require", isolation="process", timeout=0.5)
+    with pytest.raises(fuseline.UdfError, match="0.5"):
+        values(con, "SELECT endless(x) FROM t")
+
+
+def test_a_large_captured_table_is_read_once_and_its_changes_are_seen():
+    con = connect(x=list(range(2000)))
+    table = {i: i * 2 for i in range(2000)}
+
+    def looked_up(x: int) -> int:
+        return table.get(x, -1)
+
+    con.udf(looked_up, compile="require")
+    sql = "SELECT sum(looked_up(x)) FROM t"
+    assert values(con, sql) == [1999 * 2000]
+    # Equal, but other values; then one value of the same size; then one key less.
+    table[3] = True
+    assert values(con, sql) == [1999 * 2000 - 5]
+    table[3] = 7
+    assert values(con, sql) == [1999 * 2000 + 1]
+    del table[3]
+    assert values(con, sql) == [1999 * 2000 - 7]
+
+
+def test_reasons_begin_with_the_functions_own_line():
+    con = connect(x=[1])
+
+    def prints(x):
+        print(x)
+        return x
+
+    def outer(x: int) -> int:
+        return prints(x)
+
+    con.udf(outer)
+    line = outer.__code__.co_firstlineno + 1
+    inner = prints.__code__.co_firstlineno + 1
+    assert f"Python: line {line}: in 'prints', line {inner}: " in explain(
+        con, "SELECT outer(x) FROM t"
+    )
 
 
 def test_what_is_captured_may_change_between_queries():

@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from udf_exact import exact, stays
+from udf_exact import checked, exact, stays
 from udf_oracle import table_of
 
 import fuseline
@@ -218,12 +218,6 @@ def test_exceptions_that_are_caught_are_not_compiled():
 
 
 def test_raise_and_assert():
-    def checked(a: int) -> int:
-        if a < 0:
-            raise ValueError(f"negative: {a}")
-        assert a != 7, "seven"
-        return a
-
     exact(checked)
 
 

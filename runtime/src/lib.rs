@@ -1,6 +1,6 @@
 //! fuseline's runtime: fused stages as operators of DataFusion plans.
 //!
-//! [`fuse`] adds two optimizer rules and the settings `fuseline.*` to a session. The physical one
+//! [`fuse`] adds two optimizer rules, keeps volatile functions where they are ([`volatile`]), and the settings `fuseline.*` to a session. The physical one
 //! ([`rule`]) replaces runs of operators by [`FusedExec`], which streams batches through compiled
 //! loops morsel by morsel ([`emit`], [`aggregate`]). Everything else runs on DataFusion's operators. The
 //! logical one ([`udf::hoist`]) puts user-defined functions where they can be fused.
@@ -32,6 +32,7 @@ mod series;
 pub mod source;
 mod split;
 pub mod udf;
+mod volatile;
 pub mod workers;
 
 pub use config::{Backend, FuselineOptions, FusionMode, Vectors};
@@ -77,6 +78,7 @@ pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     }
     let mut rules = builder.physical_optimizers().take().unwrap_or_default().rules;
     // Before DataFusion chooses the sides of joins.
+    volatile::WhereNotVolatile::around(&mut rules);
     rules.insert(0, Arc::new(SeriesRule));
     // And ours where it has chosen them, or before everything else if it does not.
     let chosen = rules.iter().position(|r| r.name() == "join_selection").map_or(1, |at| at + 1);

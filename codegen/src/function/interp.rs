@@ -352,6 +352,7 @@ fn own(op: &Op, args: &[&Datum]) -> Result {
         (Op::Floor, [Float(x)]) => Int(float::to_int(x.floor())?),
         (Op::Ceil, [Float(x)]) => Int(float::to_int(x.ceil())?),
         (Op::RoundEven, [Float(x)]) => Int(float::to_int(x.round_ties_even())?),
+        (Op::ToSingle, [Float(x)]) => Float(or_nan(*x, *x, f64::from(*x as f32))),
         (Op::Whole(rounding), [Float(x)]) => Float(or_nan(
             *x,
             *x,

@@ -202,6 +202,7 @@ pub(crate) fn kernel(op: &Op, args: &[Type], tables: &Tables) -> Option<Call> {
         | Op::Ceil
         | Op::RoundEven
         | Op::Whole(_)
+        | Op::ToSingle
         | Op::Math1 { .. }
         | Op::IeeeDiv
         | Op::IeeeMath1 { .. }

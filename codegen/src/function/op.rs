@@ -194,6 +194,8 @@ pub enum Op {
     RoundEven,
     /// `(Float) -> Float`: a whole float; zeros keep the sign, NaN and infinities stay. numpy's `floor`, `rint`, ...
     Whole(Rounding),
+    /// `(Float) -> Float`: the nearest value of single precision, as numpy's `float32` has it.
+    ToSingle,
     /// `(Float, Int) -> Float`: `round(x, n)`, correctly rounded as CPython does; bails where that raises.
     RoundDigits,
     /// `(Int, Int) -> Int`: `round(i, n)`.
@@ -392,7 +394,7 @@ impl Op {
             Op::BoolToInt => is(&[B], I),
             Op::IntToFloat => is(&[I], F),
             Op::Trunc | Op::Floor | Op::Ceil | Op::RoundEven => is(&[F], I),
-            Op::Whole(_) => is(&[F], F),
+            Op::Whole(_) | Op::ToSingle => is(&[F], F),
             Op::RoundDigits => is(&[F, I], F),
             Op::Cmp(_) => of(&[B, I, F, S, DATE, DATETIME], 2, Some(B)),
             Op::CmpIntFloat(_) => is(&[I, F], B),

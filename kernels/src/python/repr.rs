@@ -20,9 +20,23 @@ impl Digits {
         Some(Digits { digits, point: exponent.parse::<i32>().ok()? + 1 })
     }
 
-    /// The fewest digits that read back as this float (`x >= 0`, finite).
+    /// The fewest digits that read back as this float (`x >= 0`, finite), and of those the nearest; of two that are
+    /// equally near the even one.
     pub fn shortest(x: f64) -> Option<Digits> {
-        Digits::of_scientific(&format!("{x:e}"))
+        let found = Digits::of_scientific(&format!("{x:e}"))?;
+        // Rust takes the upper one of two. There are two only where as many digits as a float has end just before a
+        // last 5, so before few bits of a fraction.
+        const BITS: f64 = 1_048_576.0;
+        if found.digits.len() < 15 || (x * BITS).fract() != 0.0 {
+            return Some(found);
+        }
+        let nearest = Digits::precise(x, found.digits.len())?;
+        if nearest.digits == found.digits {
+            return Some(found);
+        }
+        let mut text = String::new();
+        nearest.exponential(&mut text);
+        Some(if text.parse() == Ok(x) { nearest } else { found })
     }
 
     /// That many digits, correctly rounded.
@@ -136,4 +150,28 @@ pub fn int(arena: &Arena, i: i64) -> Option<&str> {
     bytes[start..].copy_from_slice(digits);
     // SAFETY: ASCII.
     Some(unsafe { std::str::from_utf8_unchecked(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_equally_near_the_even_one() {
+        // As CPython writes them.
+        for (x, text) in [
+            (1_592_262_918_131_450.25, "1592262918131450.2"),
+            (1_767_766_952_966_368.25, "1767766952966368.2"),
+            (1_592_262_918_131_450.75, "1592262918131450.8"),
+            (9_007_199_254_740_993.0, "9007199254740992.0"),
+            (5e-324, "5e-324"),
+            (0.1, "0.1"),
+            (123_456_789.125, "123456789.125"),
+            (9.5e22, "9.5e+22"),
+        ] {
+            let mut out = String::new();
+            unsigned(x, &mut out).expect("a text");
+            assert_eq!(out, text);
+        }
+    }
 }

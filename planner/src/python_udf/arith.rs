@@ -12,6 +12,7 @@ impl Translator {
     pub fn unary(&mut self, op: UnaryOp, sym: &Sym) -> R<Sym> {
         let sym = self.some(sym)?;
         match (op, &sym) {
+            (_, Sym::Array(a)) => self.array_unary(op, *a),
             (UnaryOp::Not, _) => {
                 let truth = self.truth(&sym)?;
                 let truth = self.not(truth)?;
@@ -61,6 +62,7 @@ impl Translator {
             }
         }
         match (&a, &b) {
+            (Sym::Array(_), _) | (_, Sym::Array(_)) => return self.array_binary(&a, op, &b),
             // TypeError, whatever the other one is.
             (Sym::None, other) | (other, Sym::None) => {
                 return self.never(other.base().unwrap_or(Base::Int));

@@ -12,6 +12,10 @@ const FEW: usize = 4;
 
 impl Translator {
     pub fn compare(&mut self, a: &Sym, op: CmpOp, b: &Sym) -> R<Truth> {
+        let array = |s: &Sym| matches!(s, Sym::Array(_));
+        if (array(a) || array(b)) && !matches!(op, CmpOp::Is | CmpOp::IsNot) {
+            return self.no_truth();
+        }
         match op {
             CmpOp::Eq => self.equal(a, b),
             CmpOp::NotEq => {
@@ -149,6 +153,8 @@ impl Translator {
     pub fn identical(&mut self, a: &Sym, b: &Sym) -> R<Truth> {
         match (a, b) {
             (x, Sym::None) | (Sym::None, x) => self.is_none(x),
+            // A bool of NumPy's may be the very one or another.
+            (Sym::Array(_), _) | (_, Sym::Array(_)) => self.no_truth(),
             (x, Sym::Bool(v)) | (Sym::Bool(v), x) => {
                 if x.base() == Some(Base::Bool) {
                     self.equal(x, &Sym::Bool(*v))

@@ -56,7 +56,18 @@ impl Translator {
                     t.narrowed(&e.test, false, &mut |t| t.expr(&e.orelse))
                 })
             }
-            Expr::Compare(_) => {
+            Expr::Compare(e) => {
+                // Only functions over arrays have comparisons that are no truth.
+                if self.target.dtype.is_some()
+                    && let ([op], [right]) = (&*e.ops, &*e.comparators)
+                {
+                    let (left, right) = (self.expr(&e.left)?, self.expr(right)?);
+                    if matches!(left, Sym::Array(_)) || matches!(right, Sym::Array(_)) {
+                        return self.array_compare(&left, *op, &right);
+                    }
+                    let truth = self.compare(&left, *op, &right)?;
+                    return self.truth_sym(truth);
+                }
                 let truth = self.cond(expr)?;
                 self.truth_sym(truth)
             }
@@ -375,6 +386,7 @@ impl Translator {
             | Sym::Function(_)
             | Sym::Local(_)
             | Sym::Method(..) => Truth::Known(true),
+            Sym::Array(_) => return self.no_truth(),
             Sym::Other(what) => return self.no(format!("whether {what} is true is not known")),
             Sym::Bad(no) => return Err((**no).clone()),
         })

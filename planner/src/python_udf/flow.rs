@@ -6,6 +6,8 @@
 //! do not meet in one type make the name bad: whoever uses it then does not compile.
 
 use crate::python_udf::build::Hole;
+use crate::python_udf::numpy::array::Arr;
+use crate::python_udf::numpy::dtype::DType;
 use crate::python_udf::sym::{Env, R, Seq, Sym};
 use crate::python_udf::translate::{Returning, Translator};
 use fuseline_codegen::function::{Base, Local, Op, Stmt, Type};
@@ -20,6 +22,8 @@ pub enum Kind {
     /// See [`Sym::Num`].
     Num,
     Delta,
+    /// The type of its elements, and whether it is a scalar.
+    Array(DType, bool),
     Items(Vec<Kind>, bool),
     Split(Box<Kind>, Box<Kind>, Box<Kind>),
     Words(Box<Kind>),
@@ -34,6 +38,7 @@ pub enum Slot {
     Scalar(Local, Type),
     Num(Local),
     Delta(Local),
+    Array(Local, DType, bool),
     Items(Vec<Slot>, bool),
     Split(Box<(Slot, Slot, Slot)>),
     Words(Box<Slot>),
@@ -46,6 +51,7 @@ impl Kind {
             Sym::None => Kind::NoneOnly,
             Sym::Num(_) => Kind::Num,
             Sym::Delta(_) => Kind::Delta,
+            Sym::Array(a) => Kind::Array(a.dtype, a.scalar),
             Sym::Val(_, ty) => Kind::Scalar(*ty),
             Sym::Bool(_) | Sym::Int(_) | Sym::Float(_) | Sym::Str(_) | Sym::Date(_) | Sym::DateTime(_) => {
                 sym.base().map_or(Kind::NoneOnly, |base| Kind::Scalar(Type::of(base)))
@@ -92,6 +98,7 @@ impl Kind {
             },
             Kind::Num => "a number".to_owned(),
             Kind::Delta => "a timedelta".to_owned(),
+            Kind::Array(dtype, _) => format!("an array of {}", dtype.name()),
             Kind::Items(..) => "a tuple or list".to_owned(),
             Kind::Split(..) | Kind::Words(_) => "a list".to_owned(),
             Kind::Bad(_) => "unknown".to_owned(),
@@ -148,6 +155,9 @@ impl Translator {
             Kind::Scalar(ty) => Slot::Scalar(self.build.local(*ty), *ty),
             Kind::Num => Slot::Num(self.build.local(Type::FLOAT)),
             Kind::Delta => Slot::Delta(self.build.local(Type::INT)),
+            Kind::Array(dtype, scalar) => {
+                Slot::Array(self.build.local(Type::of(dtype.base())), *dtype, *scalar)
+            }
             Kind::Items(items, tuple) => Slot::Items(items.iter().map(|k| self.slot(k)).collect(), *tuple),
             Kind::Split(a, b, c) => Slot::Split(Box::new((self.slot(a), self.slot(b), self.slot(c)))),
             Kind::Words(a) => Slot::Words(Box::new(self.slot(a))),
@@ -185,6 +195,11 @@ impl Translator {
                 let (value, _) = self.value(micros)?;
                 self.build.plain(Stmt::Set(*local, value));
             }
+            (Slot::Array(local, dtype, scalar), Sym::Array(a))
+                if a.dtype == *dtype && a.scalar == *scalar =>
+            {
+                self.build.plain(Stmt::Set(*local, a.value));
+            }
             (Slot::Items(slots, _), Sym::Seq(seq)) => {
                 if let Seq::Items(items, _) = &**seq {
                     for (slot, item) in slots.iter().zip(items) {
@@ -204,7 +219,7 @@ impl Translator {
                     self.store(slot, text)?;
                 }
             }
-            (Slot::Delta(_) | Slot::Items(..) | Slot::Split(_) | Slot::Words(_), _) => {}
+            (Slot::Delta(_) | Slot::Array(..) | Slot::Items(..) | Slot::Split(_) | Slot::Words(_), _) => {}
         }
         Ok(())
     }
@@ -217,6 +232,10 @@ impl Translator {
             Slot::Delta(local) => {
                 let value = self.op(Op::Get(*local), vec![])?;
                 Sym::Delta(Box::new(Sym::Val(value, Type::INT)))
+            }
+            Slot::Array(local, dtype, scalar) => {
+                let value = self.op(Op::Get(*local), vec![])?;
+                Sym::Array(Arr { value, dtype: *dtype, scalar: *scalar })
             }
             Slot::Items(slots, tuple) => {
                 let items = slots.iter().map(|s| self.load(s, name)).collect::<R<Vec<_>>>()?;

@@ -156,6 +156,13 @@ impl Translator {
         if let Sym::Bad(no) = value {
             return Err((**no).clone());
         }
+        if self.target.dtype.is_some() {
+            let value = self.fits_column(value)?;
+            self.returns_fit = true;
+            let value = self.plain(&value)?;
+            self.build.plain(Out::Return(value));
+            return Ok(Flow::Ends);
+        }
         if let Sym::None = value {
             self.returns_none = true;
             self.returns_fit = true;

@@ -149,7 +149,6 @@ fn ends(stmts: &[Stmt]) -> bool {
                 && ends(&s.body)
                 && s.elif_else_clauses.iter().all(|c| ends(&c.body))
         }
-        Stmt::Try(s) => ends(&s.body) || ends(&s.orelse),
         _ => false,
     })
 }
@@ -176,12 +175,6 @@ pub fn needs_jump(stmts: &[Stmt]) -> bool {
             (falling > 1 && arms().any(|b| returns(b))) || (partly && falling > 0) || needs_jump(rest)
         }
         Stmt::For(_) | Stmt::While(_) | Stmt::Match(_) | Stmt::With(_) => true,
-        Stmt::Try(s) => {
-            if needs_jump(&s.body) || !s.orelse.is_empty() {
-                return true;
-            }
-            !rest.is_empty() && !ends(&s.body)
-        }
         _ => true,
     }
 }

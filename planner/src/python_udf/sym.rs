@@ -5,6 +5,7 @@
 //! that compiles is free of effects, such a thing can be computed when it is used, where it is used.
 
 use crate::python_udf::capture::{Captured, Source};
+use crate::python_udf::numpy::array::Arr;
 use fuseline_codegen::function::{Base, Type, Value};
 use ruff_python_ast::{Comprehension, Expr};
 use std::collections::BTreeMap;
@@ -14,8 +15,8 @@ use std::rc::Rc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct No {
     pub line: usize,
-    /// The function that the line is in, if it is not the one that is compiled.
-    pub within: Option<String>,
+    /// The function that is called there and the line in it, if that is where.
+    pub within: Option<(String, usize)>,
     pub text: String,
 }
 
@@ -49,6 +50,8 @@ pub enum Sym {
     /// A function defined within the function.
     Local(Rc<Nested>),
     Method(Box<Sym>, Rc<str>),
+    /// An array of NumPy's, by its value at the row at hand.
+    Array(Arr),
     Other(Rc<str>),
     /// A name that has no value that compiled code could have; the reason, for whoever uses it.
     Bad(Rc<No>),
@@ -152,6 +155,7 @@ impl Sym {
             | Sym::Function(_)
             | Sym::Local(_)
             | Sym::Method(..)
+            | Sym::Array(_)
             | Sym::Other(_)
             | Sym::Bad(_) => return None,
         })
@@ -187,6 +191,8 @@ impl Sym {
             Sym::Function(source) => format!("the function '{}'", source.name),
             Sym::Local(_) => "a function".to_owned(),
             Sym::Method(_, name) => format!("the method '{name}'"),
+            Sym::Array(a) if a.scalar => format!("a NumPy {}", a.dtype.name()),
+            Sym::Array(a) => format!("an array of {}", a.dtype.name()),
             Sym::Other(what) => what.to_string(),
             Sym::Bad(_) => "something unknown".to_owned(),
             Sym::Bool(_)
@@ -219,6 +225,7 @@ impl Sym {
             (Sym::Str(a), Sym::Str(b)) => a == b,
             (Sym::Val(a, _), Sym::Val(b, _)) | (Sym::Num(a), Sym::Num(b)) => a == b,
             (Sym::Delta(a), Sym::Delta(b)) => a.same(b),
+            (Sym::Array(a), Sym::Array(b)) => a == b,
             (Sym::Seq(a), Sym::Seq(b)) => Rc::ptr_eq(a, b) || a.same(b),
             (Sym::Set(a), Sym::Set(b)) => Rc::ptr_eq(a, b),
             (Sym::Dict(a), Sym::Dict(b)) => Rc::ptr_eq(a, b),

@@ -16,6 +16,7 @@ impl Translator {
         match &object {
             // AttributeError.
             Sym::None => self.never(Base::Int),
+            Sym::Array(a) => self.array_method(*a, name, args, named),
             Sym::Dict(items) => {
                 let items = items.clone();
                 self.dict_method(&items, name, args)

@@ -3,6 +3,8 @@
 use crate::python_udf::build::{Builder, Hole, harmless};
 use crate::python_udf::capture::{Captured, Source};
 use crate::python_udf::flow::{Looping, Slot};
+use crate::python_udf::numpy::Errors;
+use crate::python_udf::numpy::dtype::DType;
 use crate::python_udf::source::{Lines, Parsed};
 use crate::python_udf::sym::{Env, No, R, Seq, Sym};
 use fuseline_codegen::function::{Base, Compare, Local, Op, Stmt, Type, Value};
@@ -49,6 +51,8 @@ pub struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub base: Base,
+    /// The elements of the array that a function of kind numpy returns.
+    pub dtype: Option<DType>,
 }
 
 pub struct Translator {
@@ -64,6 +68,8 @@ pub struct Translator {
     /// Why the last value that was returned does not.
     pub misfit: Option<No>,
     pub depth: usize,
+    /// What NumPy does on errors, where the source is being read.
+    pub errors: Errors,
     fresh: usize,
 }
 
@@ -86,6 +92,7 @@ impl Translator {
             returns_fit: false,
             misfit: None,
             depth: 0,
+            errors: Errors { divide: false, invalid: false, over: false },
             fresh: 0,
         }
     }
@@ -113,9 +120,14 @@ impl Translator {
     }
 
     pub fn no_here(&self, text: String) -> No {
+        let line = |frame: &Frame| frame.lines.line(frame.here);
         let frame = self.frame();
-        let within = (self.frames.len() > 1).then(|| frame.source.name.to_string());
-        No { line: frame.lines.line(frame.here), within, text }
+        let outer = &self.frames[0];
+        // Functions within the function are in its own lines.
+        if Rc::ptr_eq(&frame.source, &outer.source) {
+            return No { line: line(frame), within: None, text };
+        }
+        No { line: line(outer), within: Some((frame.source.name.to_string(), line(frame))), text }
     }
 
     pub fn no<T>(&self, text: impl Into<String>) -> R<T> {
@@ -160,6 +172,7 @@ impl Translator {
             | Sym::Function(_)
             | Sym::Local(_)
             | Sym::Method(..)
+            | Sym::Array(_)
             | Sym::Other(_) => return self.no(format!("{} is not used as a value here", sym.describe())),
         };
         let value = self.op(op, vec![])?;
@@ -376,6 +389,7 @@ impl Translator {
                 self.prime(&slots.2)?;
             }
             Slot::Words(slot) => self.prime(slot)?,
+            Slot::Array(local, dtype, _) => self.prime(&Slot::Scalar(*local, Type::of(dtype.base())))?,
             Slot::None | Slot::Bad(_) => {}
         }
         Ok(())

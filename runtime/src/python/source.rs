@@ -2,17 +2,17 @@
 
 use crate::python::gate::enter;
 use crate::udf::compiled::{Code, Compiling, may_compile};
-use crate::udf::{FunctionSpec, NullHandling};
+use crate::udf::{FunctionSpec, Kind, NullHandling};
 use arrow::datatypes::{DataType, TimeUnit};
 use fuseline_codegen::cpu::CompileOptions;
 use fuseline_codegen::cpu::function::{compile, supports_parameter, supports_result};
 use fuseline_codegen::function::{Base, Type};
 use fuseline_planner::python_udf::capture::{Captured, Source, Span};
-use fuseline_planner::python_udf::{ParamType, translate};
+use fuseline_planner::python_udf::{ParamType, translate, translate_arrays};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,16 +22,25 @@ pub struct PythonCompiler {
     callable: Py<PyAny>,
     /// What the function was when it was compiled.
     last: Mutex<Option<Py<PyAny>>>,
+    /// What `_source.py` remembers of its containers.
+    memo: Py<PyDict>,
 }
 
 impl PythonCompiler {
     pub fn new(spec: Arc<FunctionSpec>, callable: &Bound<'_, PyAny>) -> PythonCompiler {
-        PythonCompiler { spec, callable: callable.clone().unbind(), last: Mutex::new(None) }
+        PythonCompiler {
+            spec,
+            callable: callable.clone().unbind(),
+            last: Mutex::new(None),
+            memo: PyDict::new(callable.py()).unbind(),
+        }
     }
 
     /// With the GIL held. `None`: nothing has changed.
     fn read(&self, py: Python<'_>) -> Result<Option<Rc<Source>>, String> {
-        let found = py.import("fuseline._source").and_then(|m| m.call_method1("source", (&self.callable,)));
+        let found = py.import("fuseline._source").and_then(|m| {
+            m.call_method1("source", (&self.callable, self.spec.kind == Kind::Numpy, &self.memo))
+        });
         let found = match found {
             Ok(found) => found,
             Err(error) => {
@@ -75,7 +84,13 @@ impl PythonCompiler {
         let types: Vec<DataType> = spec.params.iter().map(|p| p.data_type.clone()).collect();
         let mut code = vec![];
         for arity in spec.required()..=params.len() {
-            let function = translate(source, &params[..arity], returns).map_err(|no| no.to_string())?;
+            let function = match spec.kind {
+                Kind::Numpy => translate_arrays(source, &types[..arity], &spec.returns),
+                Kind::Scalar | Kind::Arrow | Kind::Pandas | Kind::Native => {
+                    translate(source, &params[..arity], returns)
+                }
+            };
+            let function = function.map_err(|no| no.to_string())?;
             let compiled = compile(function, &types[..arity], &spec.returns, &CompileOptions::default())
                 .map_err(|e| format!("its machine code: {e}"))?;
             code.push((arity, Arc::new(compiled)));

@@ -236,12 +236,16 @@ impl Demotion {
 
 /// Whether options leave a function to be compiled; else why not.
 pub fn may_compile(spec: &FunctionSpec) -> Result<(), String> {
-    use crate::udf::spec::{Compile, Kind};
+    use crate::udf::spec::{Compile, Kind, NullHandling};
     use datafusion::logical_expr::Volatility;
     match (spec.compile, spec.kind, spec.volatility) {
         (Compile::Never, _, _) => Err("compile = never".to_owned()),
         (_, _, Volatility::Volatile) => Err("it is volatile".to_owned()),
         (_, Kind::Scalar, _) => Ok(()),
+        (_, Kind::Numpy, _) if spec.null_handling == NullHandling::Call => {
+            Err("with null_handling = call its arrays are masked, which is not compiled".to_owned())
+        }
+        (_, Kind::Numpy, _) => Ok(()),
         (_, kind, _) => Err(format!("kind {kind} is not compiled")),
     }
 }

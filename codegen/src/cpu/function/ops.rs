@@ -192,6 +192,14 @@ impl Emitter<'_, '_> {
                 let whole = self.b.ins().nearest(x.data);
                 Val::of(self.int_of(whole))
             }
+            (Op::ToSingle, [x]) => {
+                // A NaN keeps its bits, as the interpreter says.
+                let single = self.b.ins().fdemote(types::F32, x.data);
+                let double = self.b.ins().fpromote(types::F64, single);
+                let quiet = self.b.ins().fadd(x.data, x.data);
+                let nan = self.b.ins().fcmp(FloatCC::Unordered, x.data, x.data);
+                Val::of(self.b.ins().select(nan, quiet, double))
+            }
             (Op::Whole(rounding), [x]) => Val::of(match rounding {
                 Rounding::Floor => self.b.ins().floor(x.data),
                 Rounding::Ceil => self.b.ins().ceil(x.data),

@@ -2,7 +2,7 @@
 
 use super::paths::Path;
 use super::{Inliner, Made, anything, refused, ty_of};
-use crate::function::{Base, Const, Op as Fop, TableId, Type, Value};
+use crate::function::{Base, Const, FloatTest, Op as Fop, TableId, Type, Value};
 use crate::ir::op::{MathFn, OnFail, Overflow};
 use crate::ir::{Lit, Op, Ty, ValueId};
 
@@ -103,6 +103,13 @@ impl Inliner<'_, '_> {
             (Fop::RoundEven, [x]) => {
                 let whole = self.round_even(*x)?;
                 self.int_of(whole, path)
+            }
+            (Fop::ToSingle, [x]) => {
+                let single = self.inst(Op::Cast(Ty::F32, OnFail::Err), &[*x])?;
+                let double = self.inst(Op::Cast(Ty::F64, OnFail::Err), &[single])?;
+                let nan = self.float_test(FloatTest::IsNan, *x)?;
+                let quiet = self.inst(Op::Add(Overflow::Wrap), &[*x, *x])?;
+                self.select(nan, quiet, double)
             }
             (Fop::Whole(rounding), [x]) => self.rounded(*rounding, *x),
             (Fop::RoundDigits, [x, n]) => self.round_digits(*x, *n, path),
