@@ -3,6 +3,7 @@
 # make bench-peers  the comparison with DuckDB, Polars and DataFusion
 # make bench-tpch   TPC-H at scale 1, in memory and over Parquet, against DuckDB and DataFusion
 # make bench-python what Python functions cost, against bare NumPy, plain loops and DuckDB
+# make bench-compiled Python functions compiled into the loop, against the same in SQL and bare NumPy
 # make bench-cleaning a million listings cleaned by ten Python functions: compiled, called, and pandas
 # make wheel        the Python wheel, into $(BUILD)/wheels
 #
@@ -28,7 +29,8 @@ NEWEST := numpy pandas polars
 PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle tpchgen-cli
 PYTHON_FOLDERS := python benches demo runtime codegen
 
-.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-tpch bench-python bench-cleaning
+.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-tpch bench-python \
+    bench-compiled bench-cleaning
 
 # The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
 demo: $(BUILD)/demo/flights.csv wheel
@@ -97,9 +99,10 @@ $(BUILD)/maturin/bin/maturin:
 bench-peers: BENCH := peers.py
 bench-tpch: BENCH := tpch.py --data $(BUILD)/tpch-1
 bench-python: BENCH := python_boundary.py
+bench-compiled: BENCH := python_compiled.py
 bench-cleaning: BENCH := python_cleaning.py
 
-bench-peers bench-tpch bench-python bench-cleaning: wheel
+bench-peers bench-tpch bench-python bench-compiled bench-cleaning: wheel
 	python=$$(tools/pythons | tail -n 1); \
 	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
 	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)

@@ -262,11 +262,11 @@ def pandas_vectorized(frame):
     feet = pd.to_numeric(feet).astype("Int64")
     frame = frame.assign(sqft=feet)[(feet > 400).fillna(False) & (frame["offer"] != "foreclosed")]
     parts = (
-        frame["price_text"].str.replace(",", "", regex=False).str.extract(r"^\$([\d.]+)(M?)(/mo)?$")
+        frame["price_text"].str.replace(",", "", regex=False).str.extract(r"^\$([\d.]+)(M?)(/.*)?$")
     )
     value = pd.to_numeric(parts[0])
     price = value.where(parts[1] != "M", (value * 1000000) // 1)
-    # A price by the month that is no rent is none.
+    # A price by the month that is no rent is none; of a rent what follows the slash is not read.
     price = price.where(parts[2].isna() | (frame["offer"] == "rent")).astype("Int64")
     frame = frame.assign(price=price)[price.between(500, 2000000).fillna(False)]
     tail = frame["address"].str.rsplit(",", n=1).str[1].str.strip()

@@ -1,11 +1,12 @@
 //! fuseline's runtime: fused stages as operators of DataFusion plans.
 //!
-//! [`fuse`] adds two optimizer rules, keeps volatile functions where they are ([`volatile`]), and the settings `fuseline.*` to a session. The physical one
+//! [`fuse`] adds optimizer rules and the settings `fuseline.*` to a session. The physical one
 //! ([`rule`]) replaces runs of operators by [`FusedExec`], which streams batches through compiled
 //! loops morsel by morsel ([`emit`], [`aggregate`]). Everything else runs on DataFusion's operators. The
 //! logical one ([`udf::hoist`]) puts user-defined functions where they can be fused.
 
 pub mod aggregate;
+mod barrier;
 pub mod bounds;
 mod calls;
 pub mod cancel;
@@ -17,6 +18,7 @@ pub mod errors;
 pub mod explain;
 pub mod fused_exec;
 pub mod group;
+mod inlined;
 mod join;
 mod join_order;
 mod kept;
@@ -32,7 +34,6 @@ mod series;
 pub mod source;
 mod split;
 pub mod udf;
-mod volatile;
 pub mod workers;
 
 pub use config::{Backend, FuselineOptions, FusionMode, Vectors};
@@ -41,6 +42,7 @@ pub use fused_exec::FusedExec;
 pub use not_fused::NotFusedExec;
 pub use rule::FuseRule;
 
+use barrier::BehindBarriers;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -49,6 +51,7 @@ use join_order::JoinOrderRule;
 use series::SeriesRule;
 use std::sync::Arc;
 use udf::hoist::HoistRule;
+use udf::pruning::PruningRule;
 
 /// Adds fusion to a session: the optimizer rules, after all others, and the settings `fuseline.*`
 /// (those already set stay). Doing it twice is doing it once.
@@ -76,12 +79,15 @@ pub fn fuse(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     if present {
         return builder;
     }
-    let mut rules = builder.physical_optimizers().take().unwrap_or_default().rules;
+    let rules = builder.physical_optimizers().take().unwrap_or_default().rules;
+    let mut rules: Vec<_> = rules.into_iter().map(BehindBarriers::around).collect();
     // Before DataFusion chooses the sides of joins.
-    volatile::WhereNotVolatile::around(&mut rules);
     rules.insert(0, Arc::new(SeriesRule));
     // And ours where it has chosen them, or before everything else if it does not.
     let chosen = rules.iter().position(|r| r.name() == "join_selection").map_or(1, |at| at + 1);
     rules.insert(chosen, Arc::new(JoinOrderRule));
-    builder.with_physical_optimizer_rules(rules).with_physical_optimizer_rule(Arc::new(FuseRule))
+    builder
+        .with_physical_optimizer_rules(rules)
+        .with_physical_optimizer_rule(Arc::new(PruningRule))
+        .with_physical_optimizer_rule(Arc::new(FuseRule))
 }

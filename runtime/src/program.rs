@@ -14,6 +14,7 @@ use crate::code_cache::CodeCache;
 use crate::config::FuselineOptions;
 use crate::cores;
 use crate::errors::from_eval;
+use crate::inlined::{AskPython, Inlined};
 use crate::join::Tables;
 use crate::metrics::StageMetrics;
 use crate::udf::Gate;
@@ -32,7 +33,6 @@ use fuseline_codegen::run::{EvalError, Morsel, RunLoop};
 use fuseline_planner::ASK_PYTHON;
 use fuseline_planner::stage::{Segment, Stage, StageSink, Work};
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -83,23 +83,6 @@ struct SegmentCode {
     call_schemas: Vec<SchemaRef>,
     output: SchemaRef,
 }
-
-/// A program that is tried first, as long as few morsels fail in it.
-struct Inlined {
-    program: Box<Program>,
-    /// Morsels that it is not tried on now.
-    pause: AtomicUsize,
-    /// How many that will be after the next failure.
-    next_pause: AtomicUsize,
-}
-
-/// Morsels of the longest pause.
-const LONGEST_PAUSE: usize = 1 << 10;
-
-/// A morsel's error that is none: see [`ASK_PYTHON`].
-#[derive(Debug, thiserror::Error)]
-#[error("{ASK_PYTHON}")]
-struct AskPython;
 
 /// The variants of a loop that all batches share, each made at its first use.
 #[derive(Default)]
@@ -180,12 +163,7 @@ impl Program {
     }
 
     /// Tries another program of the same stage first.
-    pub fn with_inlined(self, program: Option<Program>) -> Program {
-        let inlined = program.map(|program| Inlined {
-            program: Box::new(program),
-            pause: AtomicUsize::new(0),
-            next_pause: AtomicUsize::new(0),
-        });
+    pub fn with_inlined(self, inlined: Option<Inlined>) -> Program {
         Program { inlined, ..self }
     }
 
@@ -213,8 +191,12 @@ impl Program {
             let most = most.fold(1usize, usize::saturating_mul);
             options.morsel_rows = options.morsel_rows.min((MOST_PAIRS / most).max(LEAST_MORSEL));
         }
-        match Program::compile_over(Arc::new(stage), &options, Some(tables)) {
-            Ok(program) => Ok(program),
+        match Program::compile_over(Arc::new(stage), &options, Some(Arc::clone(&tables))) {
+            Ok(program) => {
+                let inlined =
+                    self.inlined.as_ref().map(|inlined| inlined.with_tables(&tables)).transpose()?;
+                Ok(program.with_inlined(inlined))
+            }
             Err(why) => internal_err!("a stage does not compile over its tables: {why}"),
         }
     }
@@ -291,7 +273,9 @@ impl Program {
         groups: &mut Groups,
     ) -> Result<()> {
         let _at_work = cores::work();
-        match self.run_segments(batch, row_base, metrics, Some(groups))? {
+        let inlined = self.inlined.as_ref().filter(|inlined| inlined.will_do(&batch, row_base, metrics));
+        let program = inlined.map_or(self, Inlined::program);
+        match program.run_segments(batch, row_base, metrics, Some(groups))? {
             MorselOutput::Grouped | MorselOutput::Silent => Ok(()),
             MorselOutput::Batch(_) | MorselOutput::Aggregate(_) => {
                 internal_err!("a grouping stage emitted rows")
@@ -310,7 +294,7 @@ impl Program {
         }
     }
 
-    fn run_segments(
+    pub(crate) fn run_segments(
         &self,
         batch: RecordBatch,
         row_base: i64,
@@ -548,35 +532,6 @@ impl Program {
             outcome?;
         }
         Ok(())
-    }
-}
-
-impl Inlined {
-    /// Runs a morsel; `None` if it is one for the program that calls functions.
-    fn run(
-        &self,
-        batch: &RecordBatch,
-        row_base: i64,
-        metrics: &StageMetrics,
-    ) -> Option<Result<MorselOutput>> {
-        let one_less = |left: usize| left.checked_sub(1);
-        if self.pause.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
-            return None;
-        }
-        match self.program.run_segments(batch.clone(), row_base, metrics, None) {
-            Err(DataFusionError::External(error)) if error.is::<AskPython>() => {
-                // Twice as long as the pause before, so that morsels which all fail cost little.
-                let pause = self.next_pause.load(Ordering::Relaxed);
-                self.next_pause.store((2 * pause + 1).min(LONGEST_PAUSE), Ordering::Relaxed);
-                self.pause.store(pause, Ordering::Relaxed);
-                None
-            }
-            out => {
-                self.next_pause.store(0, Ordering::Relaxed);
-                metrics.udfs.iter().for_each(|udf| udf.record_inlined(batch.num_rows()));
-                Some(out)
-            }
-        }
     }
 }
 

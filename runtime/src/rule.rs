@@ -7,6 +7,7 @@
 
 use crate::config::{FuselineOptions, FusionMode};
 use crate::fused_exec::FusedExec;
+use crate::inlined::Inlined;
 use crate::not_fused::NotFusedExec;
 use crate::program::Program;
 use crate::source::MemoryTable;
@@ -261,25 +262,17 @@ impl Rewrite {
         plan: &Arc<dyn ExecutionPlan>,
         planned: &PlannedStage,
         options: &PlanOptions,
-    ) -> Option<Program> {
-        // A morsel that fails is run again, so nothing may be left of it: neither groups in a table, nor what a
-        // function did that is called.
-        let again = planned.stage.joins.is_empty() && !matches!(planned.stage.sink, StageSink::Group { .. });
-        if !again || !stage_calls_udf(&planned.stage) {
+    ) -> Option<Inlined> {
+        if !stage_calls_udf(&planned.stage) {
             return None;
         }
         let options = PlanOptions { body_of: Some(body_of), ..*options };
         let Some(Support::Supported(inlined)) = plan_stage(plan, &options) else { return None };
-        let same_child = match (&planned.child, &inlined.child) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if !same_child || inlined.stage.schema() != planned.stage.schema() || stage_calls_udf(&inlined.stage)
-        {
+        // Nothing may be left of a morsel that is run again, nor of what a function did that is called.
+        if stage_calls_udf(&inlined.stage) {
             return None;
         }
-        Program::compile(Arc::new(inlined.stage), &self.options).ok()
+        Inlined::new(planned, inlined, |stage| Program::compile(Arc::new(stage), &self.options).ok())
     }
 }
 

@@ -8,6 +8,7 @@ use datafusion::prelude::SessionContext;
 use fuseline_codegen::cpu::CompileOptions;
 use fuseline_codegen::cpu::function::compile;
 use fuseline_codegen::function::parse;
+use fuseline_runtime::udf::planning::planning_async;
 use fuseline_runtime::udf::{
     Batch, BatchFunction, BoundaryUdf, CallError, CollectedErrors, CompiledUdf, FunctionOptions,
     NullHandling, Param,
@@ -29,7 +30,7 @@ impl<F: Fn(&[ArrayRef], usize) -> ArrayRef + Send + Sync> BatchFunction for Aske
 }
 
 /// Registers a function with this body; gives the count of rows that "Python" was asked.
-fn register(
+pub fn register(
     context: &SessionContext,
     text: &str,
     params: &[(&str, DataType)],
@@ -183,5 +184,48 @@ async fn none_is_seen_where_null_handling_says_so() {
         let shown = text(&contexts[1], "EXPLAIN ANALYZE SELECT or_seven(i) FROM t").await;
         let in_the_loop = shown.contains("udf_or_seven_calls=0");
         assert_eq!(in_the_loop, null_handling == NullHandling::Call, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn stages_that_group_and_join_have_functions_in_their_loops() {
+    let contexts = contexts();
+    for (query, name, bails) in [
+        ("SELECT k, max(scale(x)), count(*) FROM big GROUP BY k", "scale", false),
+        ("SELECT k, count(*), min(k) FROM big WHERE scale(x) > 10 GROUP BY k", "scale", false),
+        ("SELECT part(k) AS p, count(*) FROM big WHERE k > 0 GROUP BY part(k)", "part", false),
+        ("SELECT part(k) AS p, count(*) FROM big GROUP BY part(k)", "part", true),
+        ("SELECT id % 3 AS g, sum(part(k)) FROM big WHERE part(k) > 2 GROUP BY id % 3", "part", true),
+        ("SELECT count(*), max(scale(big.x)) FROM big JOIN t ON big.k = t.n", "scale", false),
+        ("SELECT t.n, sum(part(big.k)) FROM big JOIN t ON big.k = t.n GROUP BY t.n", "part", true),
+        ("SELECT big.id, part(t.n + 1) FROM big JOIN t ON big.id = t.n WHERE t.n >= 0", "part", false),
+    ] {
+        let mut answers = Vec::new();
+        for (context, scaled, parts) in &contexts {
+            answers.push(sorted_text(&run(context, query).await.unwrap().0));
+            let asked = scaled.swap(0, Ordering::Relaxed) + parts.swap(0, Ordering::Relaxed);
+            assert_eq!(asked > 0, bails, "{query} asked {asked}");
+        }
+        assert!(answers.iter().all(|a| *a == answers[0]), "{query}");
+        assert!(!answers[0].is_empty());
+        if !bails {
+            let shown = text(&contexts[1].0, &format!("EXPLAIN ANALYZE {query}")).await;
+            assert!(shown.contains(&format!("udf_{name}_calls=0")), "{query}: {shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_over_constants_are_folded_where_nothing_has_to_be_asked() {
+    for (context, _, parts) in &contexts()[..2] {
+        let shown = planning_async(text(context, "EXPLAIN SELECT part(3) + k FROM big")).await;
+        assert!(shown.contains("333"), "{shown}");
+        // Python is asked when the query runs, not for a plan.
+        let shown = planning_async(text(context, "EXPLAIN SELECT part(0) + k FROM big")).await;
+        assert!(shown.contains("part("), "{shown}");
+        assert_eq!(parts.swap(0, Ordering::Relaxed), 0);
+        let rows =
+            sorted_text(&run(context, "SELECT part(0) + k - k AS p FROM big LIMIT 1").await.unwrap().0);
+        assert!(rows.concat().contains('7'), "{rows:?}");
     }
 }

@@ -142,6 +142,35 @@ pub struct Function {
     pub body: Block,
 }
 
+impl Function {
+    /// The same function, whose functions of `math` may all come from vector kernels: for a loop in which somebody sees to
+    /// it where the last bit would show.
+    #[must_use]
+    pub fn with_fast_math(&self) -> Function {
+        fn quicker(block: &mut Block) {
+            for stmt in &mut block.0 {
+                match stmt {
+                    Stmt::Let(_, Op::Math1 { fast, .. } | Op::Math2 { fast, .. }, _)
+                    | Stmt::Let(_, Op::IeeeMath1 { fast, .. }, _) => *fast = true,
+                    Stmt::If { then, otherwise, .. } => [then, otherwise].into_iter().for_each(quicker),
+                    Stmt::While { head, body, step, .. } => {
+                        [head, body, step].into_iter().for_each(quicker);
+                    }
+                    Stmt::Let(..)
+                    | Stmt::Set(..)
+                    | Stmt::Break
+                    | Stmt::Continue
+                    | Stmt::Return(_)
+                    | Stmt::Bail => {}
+                }
+            }
+        }
+        let mut function = self.clone();
+        quicker(&mut function.body);
+        function
+    }
+}
+
 /// Statements, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Block(pub Vec<Stmt>);

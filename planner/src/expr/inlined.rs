@@ -45,7 +45,8 @@ impl StageBuilder {
         let plain = !matches!(returns, DataType::Timestamp(unit, _) if *unit != TimeUnit::Microsecond);
         let ty = Input::physical(returns).filter(|_| plain);
         let ty = ty.ok_or_else(|| format!("no loop computes a function that returns {returns}"))?;
-        let made = inline(&mut self.ir, body, &args, ty).map_err(|e| e.to_string())?;
+        // As for functions of SQL, `crate::precision` turns those into libm's whose last bit could show.
+        let made = inline(&mut self.ir, &body.with_fast_math(), &args, ty).map_err(|e| e.to_string())?;
         let Some(bail) = made.bail else { return Ok(made.value) };
         let fine = self.total(Op::Not, &[bail])?;
         let guard = Op::Guard(ASK_PYTHON.to_owned());

@@ -96,6 +96,23 @@ impl BoundaryUdf {
         Ok(args)
     }
 
+    /// The result for constants, if it is known without a call.
+    fn folded(&self, args: &ScalarFunctionArgs) -> Result<Option<ColumnarValue>> {
+        let constants = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(v) if !v.is_null()));
+        if self.spec.volatility != Volatility::Immutable || !constants {
+            return Ok(None);
+        }
+        let given = args.args.iter().map(|a| a.clone().into_array(1)).collect::<Result<Vec<_>>>()?;
+        let given = self.complete(given, 1)?;
+        if given.iter().any(|a| a.null_count() > 0) {
+            return Ok(None);
+        }
+        match self.function.folded(&given) {
+            Some(result) => Ok(Some(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))),
+            None => Ok(None),
+        }
+    }
+
     /// The results for `rows` rows.
     fn run(&self, args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
         let returns = &self.spec.returns;
@@ -438,6 +455,9 @@ impl ScalarUDFImpl for BoundaryUdf {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if is_planning() {
+            if let Some(result) = self.folded(&args)? {
+                return Ok(result);
+            }
             return internal_err!("UDF '{}' is not called while a plan is made", self.spec.name);
         }
         let constant = args.number_rows > 0

@@ -169,6 +169,17 @@ impl BatchFunction for CompiledUdf {
         Some(Arc::clone(full.1.source()))
     }
 
+    fn folded(&self, args: &[ArrayRef]) -> Option<ArrayRef> {
+        let code = self.code.read();
+        let (_, function) = code.as_ref().as_ref().ok()?.iter().find(|(arity, _)| *arity == args.len())?;
+        // One that loops may take long, and a plan cannot be given up.
+        if function.has_loops() {
+            return None;
+        }
+        let result = function.run(args, 1).ok()?;
+        result.bailed.is_empty().then_some(result.values)
+    }
+
     fn how(&self) -> Option<String> {
         Some(match self.code.read().as_ref() {
             Ok(_) => "compiled".to_owned(),
@@ -339,6 +350,15 @@ mod tests {
         }
         assert_eq!(demoted, BATCHES);
         assert_eq!(slow.0.lock().len(), BATCHES + 2);
+    }
+
+    #[test]
+    fn constants_are_folded_unless_python_has_to_be_asked() {
+        let (udf, slow) = function();
+        let folded = udf.folded(&column(&[3])).unwrap();
+        assert_eq!(folded.as_primitive::<Int64Type>().values(), &[3]);
+        assert!(udf.folded(&column(&[0])).is_none());
+        assert!(slow.0.lock().is_empty());
     }
 
     #[test]

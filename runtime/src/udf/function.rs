@@ -30,6 +30,12 @@ pub trait BatchFunction: Send + Sync {
         false
     }
 
+    /// Its result for constants (a row of them, none of them NULL), if that is known without entering anything and nothing
+    /// raises: a plan that is made then has the result in place of the call.
+    fn folded(&self, _args: &[ArrayRef]) -> Option<ArrayRef> {
+        None
+    }
+
     /// What must be entered before the call, such as Python's interpreter. Calls of one boundary
     /// that share it are made inside one entry.
     fn gate(&self) -> Option<&'static dyn Gate> {

@@ -8,7 +8,7 @@
 //! row, [`share`] makes repeated ones once and [`lazy`] keeps AND and OR lazy where nothing is fused,
 //! [`compiled`] runs machine code and asks Python for the rows that bail,
 //! [`metrics`] counts, [`collected`] keeps the rows that failed, and [`planning`] keeps functions from
-//! being called while a plan is made.
+//! being called while a plan is made. [`pruning`] tells scans what a filter over a function says of its operands.
 
 pub mod boundary;
 pub mod collected;
@@ -20,6 +20,7 @@ pub mod hoist;
 pub mod lazy;
 pub mod metrics;
 pub mod planning;
+pub mod pruning;
 pub mod share;
 pub mod spec;
 

@@ -10,8 +10,8 @@ mod floats;
 mod search;
 mod walk;
 
-pub use search::{Needed, needed_operands};
-pub use walk::possible;
+pub use search::{Needed, Span, Wanted, needed_operands};
+pub use walk::{Exceptions, possible};
 
 use super::interp::Datum;
 use super::{Base, Compare, Type};

@@ -3,25 +3,58 @@
 
 use super::floats::Interval;
 use super::{Bounds, Range};
-use crate::function::{Block, Compare, Const, DateField, Function, Local, Op, Rounding, Stmt, Value, verify};
+use crate::function::{
+    Block, Compare, Const, DateField, Function, Local, Math1, Op, Rounding, Stmt, Value, verify,
+};
 use fuseline_kernels::python::{date, round};
 
 /// What a verified function may return for operands within these bounds. Anything, if it has loops.
 pub fn possible(function: &Function, args: &[Bounds]) -> Bounds {
-    let Ok(types) = verify(function) else { return Bounds::ANYTHING };
-    if args.len() != function.params.len() {
-        return Bounds::ANYTHING;
+    Walks::of(function).map_or(Bounds::ANYTHING, |walks| walks.possible(args, Exceptions::Nothing))
+}
+
+/// What an exception of Python's counts as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Exceptions {
+    /// No result.
+    Nothing,
+    /// Any result, so that a row on which there may be one is never left out. A result that is an int beyond these ends
+    /// raises when it becomes a column's value.
+    Anything { low: i64, high: i64 },
+}
+
+/// A verified function, to be followed for one operand after the other.
+pub(super) struct Walks<'f> {
+    function: &'f Function,
+    values: usize,
+}
+
+impl<'f> Walks<'f> {
+    pub(super) fn of(function: &'f Function) -> Option<Walks<'f>> {
+        let values = verify(function).ok()?.len();
+        Some(Walks { function, values })
     }
-    let mut walk = Walk {
-        function,
-        values: vec![Bounds::ANYTHING; types.len()],
-        locals: args.to_vec(),
-        returned: Bounds { range: Range::Nothing, none: false },
-    };
-    walk.locals.resize(function.locals.len(), Bounds { range: Range::Nothing, none: false });
-    match walk.block(&function.body) {
-        Some(_) => walk.returned,
-        None => Bounds::ANYTHING,
+
+    pub(super) fn possible(&self, args: &[Bounds], exceptions: Exceptions) -> Bounds {
+        if args.len() != self.function.params.len() {
+            return Bounds::ANYTHING;
+        }
+        let mut walk = Walk {
+            function: self.function,
+            values: vec![Bounds::ANYTHING; self.values],
+            locals: args.to_vec(),
+            returned: Bounds { range: Range::Nothing, none: false },
+            may_raise: false,
+        };
+        walk.locals.resize(self.function.locals.len(), Bounds { range: Range::Nothing, none: false });
+        let Some(open) = walk.block(&self.function.body) else { return Bounds::ANYTHING };
+        let Exceptions::Anything { low, high } = exceptions else { return walk.returned };
+        let fits = match walk.returned.range {
+            Range::Int { low: least, high: most } => low <= least && most <= high,
+            Range::Nothing | Range::Bool { .. } | Range::Float { .. } => true,
+            Range::Any => false,
+        };
+        if walk.may_raise || open || !fits { Bounds::ANYTHING } else { walk.returned }
     }
 }
 
@@ -30,6 +63,8 @@ struct Walk<'f> {
     values: Vec<Bounds>,
     locals: Vec<Bounds>,
     returned: Bounds,
+    /// Something may have raised on the way, or bailed for another reason.
+    may_raise: bool,
 }
 
 impl Walk<'_> {
@@ -39,6 +74,8 @@ impl Walk<'_> {
             match stmt {
                 Stmt::Let(value, op, args) => {
                     let result = self.operation(op, args);
+                    let args: Vec<Bounds> = args.iter().map(|a| self.values[a.0 as usize]).collect();
+                    self.may_raise |= !never_raises(op, &args, result);
                     self.values[value.0 as usize] = result;
                 }
                 Stmt::Set(Local(local), value) => {
@@ -123,6 +160,88 @@ fn truth(bounds: Bounds) -> (bool, bool) {
     match bounds.range {
         Range::Bool { no, yes } => (no, yes),
         Range::Nothing | Range::Int { .. } | Range::Float { .. } | Range::Any => (true, true),
+    }
+}
+
+/// Whether an operation certainly gives a result for operands within these bounds, which is within `result`.
+fn never_raises(op: &Op, args: &[Bounds], result: Bounds) -> bool {
+    let floats = |at: usize| match args.get(at).map(|a| a.range) {
+        Some(Range::Float { low, high, nan: _ }) => Some((low, high)),
+        Some(Range::Nothing | Range::Bool { .. } | Range::Int { .. } | Range::Any) | None => None,
+    };
+    let finite = |at: usize| {
+        floats(at).is_some_and(|(low, high)| low > high || (low > f64::NEG_INFINITY && high < f64::INFINITY))
+    };
+    let nonzero = |at: usize| match args.get(at).map(|a| a.range) {
+        Some(Range::Float { low, high, .. }) => !(low..=high).contains(&0.0),
+        Some(Range::Int { low, high }) => !(low..=high).contains(&0),
+        Some(Range::Nothing | Range::Bool { .. } | Range::Any) | None => false,
+    };
+    match op {
+        Op::Bool(_)
+        | Op::Int(_)
+        | Op::Float(_)
+        | Op::Date(_)
+        | Op::DateTime(_)
+        | Op::None(_)
+        | Op::Get(_)
+        | Op::Some
+        | Op::IsNone
+        | Op::Select
+        | Op::Not
+        | Op::And
+        | Op::Or
+        | Op::Xor
+        | Op::BoolToInt
+        | Op::Whole(_)
+        | Op::FloatTest(_)
+        | Op::IeeeDiv
+        | Op::IeeeMath1 { .. }
+        | Op::Has(_) => true,
+        // Of ints too, unless they leave 64 bits: then Python's go on, and nobody knows where.
+        Op::Add | Op::Sub | Op::Mul | Op::Neg | Op::Abs | Op::Invert | Op::Cmp(_) | Op::CmpIntFloat(_) => {
+            args.iter().all(|a| a.range != Range::Any) && result.range != Range::Any
+        }
+        // Of ints that a float holds, which all the others come near to at best.
+        Op::IntToFloat => result.range != Range::Any,
+        Op::TrueDiv => {
+            let small = args.iter().all(|a| match a.range {
+                Range::Int { low, high } => low > -(1 << 53) && high < 1 << 53,
+                Range::Float { .. } => true,
+                Range::Nothing | Range::Bool { .. } | Range::Any => false,
+            });
+            nonzero(1) && small
+        }
+        Op::FloorDiv | Op::Mod => nonzero(1) && result.range != Range::Any,
+        Op::Trunc | Op::Floor | Op::Ceil | Op::RoundEven => {
+            finite(0)
+                && matches!(args[0].range, Range::Float { nan: false, .. })
+                && result.range != Range::Any
+        }
+        Op::Math1 { function, .. } => {
+            let Some((low, high)) = floats(0) else { return false };
+            match function {
+                Math1::Sqrt => low >= 0.0,
+                Math1::Log | Math1::Log2 | Math1::Log10 => low > 0.0,
+                Math1::Log1p => low > -1.0,
+                Math1::Sin | Math1::Cos | Math1::Tan => finite(0),
+                Math1::Asin | Math1::Acos => low >= -1.0 && high <= 1.0,
+                Math1::Exp | Math1::Expm1 => high < 700.0,
+                Math1::Exp2 => high < 1000.0,
+                Math1::Sinh | Math1::Cosh => low > -700.0 && high < 700.0,
+                Math1::Atanh => low > -1.0 && high < 1.0,
+                Math1::Acosh => low >= 1.0,
+                Math1::Atan
+                | Math1::Tanh
+                | Math1::Asinh
+                | Math1::Cbrt
+                | Math1::Erf
+                | Math1::Erfc
+                | Math1::Degrees
+                | Math1::Radians => true,
+            }
+        }
+        _other => false,
     }
 }
 

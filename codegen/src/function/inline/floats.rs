@@ -3,7 +3,7 @@
 
 use super::paths::Path;
 use super::{Inliner, Made, refused};
-use crate::function::{Compare, FloatTest, Math1, Math2, Rounding};
+use crate::function::{Compare, FloatTest, Math1, Math2, Op as Fop, Rounding, Value};
 use crate::ir::op::{MathBin, MathFn, OnFail, Overflow, Precision};
 use crate::ir::{CmpOp, Lit, Op, Ty, ValueId};
 use fuseline_kernels::python::math;
@@ -331,6 +331,9 @@ impl Inliner<'_, '_> {
         let made = self.inst(Op::Math(loops, precision(fast)), &[x])?;
         match raises {
             Never => {}
+            // Excluded by what is known of the operand, so that nobody compares it: then a fast kernel may compute it.
+            When(Lt, bound) if self.floors.get(&x).is_some_and(|floor| *floor >= bound) => {}
+            When(Le, bound) if self.floors.get(&x).is_some_and(|floor| *floor > bound) => {}
             When(compare, bound) => {
                 let bad = self.compare_with(compare, x, bound)?;
                 self.bail_if(bad, path)?;
@@ -349,6 +352,39 @@ impl Inliner<'_, '_> {
             }
         }
         Ok(made)
+    }
+
+    /// Notes what the result of an operation is not below. Rounding is monotone, so the floor of a sum is that of the
+    /// rounded one too.
+    pub(super) fn note_floor(&mut self, op: &Fop, args: &[Value], made: ValueId) -> Made<()> {
+        if self.b.ty(made) != Ty::F64 || self.floors.contains_key(&made) {
+            return Ok(());
+        }
+        // A little more than one unit beyond what the true functions give: kernels may be off by one.
+        const ONE: f64 = 1.0 + 4.0 * f64::EPSILON;
+        let ids = args.iter().map(|a| self.value(*a)).collect::<Made<Vec<ValueId>>>()?;
+        let floor = |at: usize| ids.get(at).and_then(|id| self.floors.get(id)).copied();
+        let known = match op {
+            Fop::Abs => Some(0.0),
+            Fop::Add => floor(0).zip(floor(1)).map(|(a, b)| a + b).filter(|sum| !sum.is_nan()),
+            Fop::Mul if ids.first() == ids.get(1) => Some(0.0),
+            Fop::Mul => floor(0).zip(floor(1)).filter(|(a, b)| *a >= 0.0 && *b >= 0.0).map(|_both| 0.0),
+            Fop::Math1 { function, .. } | Fop::IeeeMath1 { function, .. } => match function {
+                Math1::Sqrt | Math1::Exp | Math1::Exp2 | Math1::Acos | Math1::Cosh | Math1::Erfc => Some(0.0),
+                Math1::Expm1 | Math1::Sin | Math1::Cos | Math1::Tanh | Math1::Erf => Some(-ONE),
+                Math1::Asin | Math1::Atan => Some(-2.0),
+                Math1::Log1p | Math1::Sinh | Math1::Asinh | Math1::Cbrt | Math1::Degrees | Math1::Radians => {
+                    floor(0).filter(|x| *x >= 0.0).map(|_above| 0.0)
+                }
+                Math1::Log | Math1::Log2 | Math1::Log10 | Math1::Tan | Math1::Acosh | Math1::Atanh => None,
+            },
+            Fop::Math2 { function: Math2::Hypot, .. } => Some(0.0),
+            _unknown => None,
+        };
+        if let Some(known) = known {
+            self.floors.insert(made, known);
+        }
+        Ok(())
     }
 
     pub(super) fn math2(

@@ -85,6 +85,7 @@ pub fn inline(
         locals: vec![None; function.locals.len()],
         ranges: HashMap::new(),
         numbers: HashSet::new(),
+        floors: HashMap::new(),
         negated: HashMap::new(),
         bail: None,
         returns: Vec::new(),
@@ -110,6 +111,8 @@ struct Inliner<'b, 'f> {
     ranges: HashMap<ValueId, (i64, i64)>,
     /// Floats that are not NaN.
     numbers: HashSet<ValueId>,
+    /// What floats are not below, unless they are NaN.
+    floors: HashMap<ValueId, f64>,
     /// Bools and their opposites.
     negated: HashMap<ValueId, ValueId>,
     bail: Option<ValueId>,
@@ -162,6 +165,7 @@ impl Inliner<'_, '_> {
         let id = self.b.lit(Lit::F64(value));
         if !value.is_nan() {
             self.numbers.insert(id);
+            self.floors.insert(id, value);
         }
         id
     }
@@ -197,6 +201,10 @@ impl Inliner<'_, '_> {
         }
         if self.numbers.contains(&a) && self.numbers.contains(&b) {
             self.numbers.insert(made);
+        }
+        if let (Some(x), Some(y)) = (self.floors.get(&a), self.floors.get(&b)) {
+            let floor = x.min(*y);
+            self.floors.insert(made, floor);
         }
         Ok(made)
     }

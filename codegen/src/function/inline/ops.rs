@@ -20,6 +20,12 @@ fn literal(constant: &Const) -> Made<Lit> {
 
 impl Inliner<'_, '_> {
     pub(super) fn operation(&mut self, value: Value, op: &Fop, args: &[Value], path: &Path) -> Made<ValueId> {
+        let made = self.written(value, op, args, path)?;
+        self.note_floor(op, args, made)?;
+        Ok(made)
+    }
+
+    fn written(&mut self, value: Value, op: &Fop, args: &[Value], path: &Path) -> Made<ValueId> {
         let types: Vec<Type> = args.iter().map(|a| self.types.of(*a)).collect();
         let args = args.iter().map(|a| self.value(*a)).collect::<Made<Vec<ValueId>>>()?;
         let first = types.first().copied();
