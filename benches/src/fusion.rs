@@ -27,7 +27,7 @@ use std::time::Instant;
 use arrow::array::{Array, ArrayRef, Float64Array};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Failure;
 use crate::engines::chain::{Chain, Plan};
@@ -369,11 +369,6 @@ fn per_row(counter: &Counter, engine: &str, operators: usize, hand: &Path) -> Re
     }
     let rows = (CACHED * (passes[1] - passes[0])) as f64;
     Ok(std::array::from_fn(|i| (counts[1][i] - counts[0][i]) / rows))
-}
-
-/// The JSON of what a suite was asked for.
-pub fn asked(options: &Options) -> Value {
-    json!({"quick": options.quick, "rows": options.rows, "threads": options.threads, "repeat": options.repeat})
 }
 
 #[cfg(test)]
