@@ -8,6 +8,7 @@ is made; who measures notes it as missing.
 import math
 import os
 import shutil
+import sys
 
 
 class Fuseline:
@@ -136,6 +137,9 @@ class Spark:
         if not shutil.which("java") and "JAVA_HOME" not in os.environ:
             raise ImportError("there is no Java")
         from pyspark.sql import SparkSession
+
+        # Its workers are the Python that this is.
+        os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
 
         self.session = (
             SparkSession.builder.master(f"local[{threads}]")

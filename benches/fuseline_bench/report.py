@@ -267,16 +267,15 @@ def udf_models(page, suite):
     parted = [c for c in cells if c.get("parts")]
     for name in ("x + 1", "sqrt(abs(...))"):
         rows = {}
+        batch = min(
+            (c["axes"]["batch"] for c in parted if c["axes"]["rows"] == 1_000_000), default=0
+        )
         for c in parted:
-            if (c["axes"]["function"], c["axes"]["rows"]) == (name, 1_000_000) and c["calls"]:
-                if c["axes"]["batch"] == min(
-                    a["axes"]["batch"] for a in parted if a["axes"]["rows"] == 1_000_000
-                ):
-                    rows[c["engine"]] = {
-                        p: s * 1e6 / c["calls"] for p, s in c["parts"].items() if s > 0
-                    }
+            axes = (c["axes"]["function"], c["axes"]["rows"], c["axes"]["batch"])
+            if axes == (name, 1_000_000, batch) and c["calls"]:
+                parts = {p: s * 1e6 / c["calls"] for p, s in c["parts"].items() if s > 0}
+                rows[c["engine"]] = parts
         if rows:
-            batch = min(a["axes"]["batch"] for a in parted if a["axes"]["rows"] == 1_000_000)
             page.add(
                 "p", f"Where the time goes: microseconds of a batch of {batch:,} rows, `{name}`:"
             )

@@ -326,7 +326,7 @@ def check(label, side, values, expected):
         order, right = np.argsort(given, kind="stable"), np.argsort(values, kind="stable")
         got, expected = got[order], expected[right]
     else:
-        got = side(-1)
+        got = side(1_000_000)
         if hasattr(got, "num_columns"):
             # Partitions come in any order.
             given, got = (got.column(c).to_numpy() for c in range(2))
