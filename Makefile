@@ -3,6 +3,7 @@
 # make bench-peers  the comparison with DuckDB, Polars and DataFusion
 # make bench-tpch   TPC-H at scale 1, in memory and over Parquet, against DuckDB and DataFusion
 # make bench-python what Python functions cost, against bare NumPy, plain loops and DuckDB
+# make bench-cleaning a million listings cleaned by ten Python functions: compiled, called, and pandas
 # make wheel        the Python wheel, into $(BUILD)/wheels
 #
 # All of them share one profile (release), one target folder and one set of features, because a cold
@@ -27,7 +28,7 @@ NEWEST := numpy pandas polars
 PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle tpchgen-cli
 PYTHON_FOLDERS := python benches demo runtime codegen
 
-.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-tpch bench-python
+.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-tpch bench-python bench-cleaning
 
 # The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
 demo: $(BUILD)/demo/flights.csv wheel
@@ -96,8 +97,9 @@ $(BUILD)/maturin/bin/maturin:
 bench-peers: BENCH := peers.py
 bench-tpch: BENCH := tpch.py --data $(BUILD)/tpch-1
 bench-python: BENCH := python_boundary.py
+bench-cleaning: BENCH := python_cleaning.py
 
-bench-peers bench-tpch bench-python: wheel
+bench-peers bench-tpch bench-python bench-cleaning: wheel
 	python=$$(tools/pythons | tail -n 1); \
 	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
 	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)

@@ -10,7 +10,7 @@
 //! What a body means is up to its language, which the embedder registers; this crate brings none.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType, Schema};
@@ -63,6 +63,8 @@ pub(crate) struct Functions {
     /// Whether CREATE FUNCTION is allowed.
     pub(crate) allow_create: bool,
     pub(crate) collected: Arc<CollectedErrors>,
+    /// All functions that were registered, for [`Session::refresh_functions`].
+    pub(crate) registered: Mutex<Vec<Weak<dyn BatchFunction>>>,
     pub(crate) languages: Mutex<HashMap<String, Arc<dyn FunctionLanguage>>>,
 }
 
@@ -81,9 +83,28 @@ impl Session {
     pub fn register_function(&self, spec: FunctionSpec, function: Arc<dyn BatchFunction>) -> Result<()> {
         let collected = Arc::clone(&self.inner.functions.collected);
         let udf = BoundaryUdf::try_new(Arc::new(spec), function, collected)?;
+        let function = Arc::downgrade(udf.function());
         self.context().register_udf(ScalarUDF::from(udf));
+        let mut registered = self.inner.functions.registered.lock();
+        registered.retain(|f| f.strong_count() > 0);
+        registered.push(function);
+        drop(registered);
         self.inner.plans.clear();
         Ok(())
+    }
+
+    /// Lets functions see whether what they were made of has changed: a query starts.
+    pub(crate) fn refresh_functions(&self) {
+        let functions: Vec<_> =
+            self.inner.functions.registered.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut changed = false;
+        for function in functions {
+            changed |= function.refresh();
+        }
+        if changed {
+            // EXPLAIN's texts are in them.
+            self.inner.plans.clear();
+        }
     }
 
     /// Removes a user-defined function; false if there is none of that name.

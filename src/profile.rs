@@ -60,8 +60,17 @@ impl Metric {
 }
 
 /// What a stage counts for each user-defined function, as `udf_NAME_WHAT`.
-const OF_FUNCTIONS: [&str; 6] =
-    ["calls", "failed_rows", "rows", "function_time", "conversion_time", "wait_time"];
+const OF_FUNCTIONS: [&str; 9] = [
+    "demoted_calls",
+    "calls",
+    "failed_rows",
+    "compiled_rows",
+    "bailed_rows",
+    "rows",
+    "function_time",
+    "conversion_time",
+    "wait_time",
+];
 
 /// The function and the figure's name, if a metric is about a function.
 fn of_function(metric: &str) -> Option<(&str, &'static str)> {

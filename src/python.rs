@@ -2,5 +2,5 @@
 
 pub use fuseline_runtime::python::gate::{close, enter};
 pub use fuseline_runtime::python::{
-    PythonException, PythonFunction, exception, function_of_body, interrupt, pyarrow,
+    PythonException, PythonFunction, exception, function_of_body, interrupt, pyarrow, source,
 };

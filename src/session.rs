@@ -312,6 +312,7 @@ impl Session {
     }
 
     async fn plan_statement(&self, sql: &str, inputs: &Inputs) -> Result<Query> {
+        self.refresh_functions();
         let mut state = self.inner.context.state();
         let keep = inputs.is_empty();
         if keep {

@@ -9,6 +9,7 @@ pub mod group_columns;
 mod operators;
 pub mod options;
 mod precision;
+pub mod python_udf;
 mod segments;
 pub mod stage;
 pub mod support;

@@ -271,7 +271,7 @@ def udf(function=None, /, *, name=None, params=None, returns=None, **options):
     volatility: "immutable", "stable" or "volatile".
     isolation: "in_process" or "process", with timeout= in seconds and memory_limit= in bytes.
     batch_rows: rows in a batch, at most.
-    compile: "auto" or "never".
+    compile: "auto" (where the compiled code is certain to give what Python gives), "never" or "require".
     """
 
     def decorate(function):

@@ -8,8 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
+use fuseline::python::source::PythonCompiler;
 use fuseline::python::{PythonFunction, function_of_body, pyarrow};
-use fuseline::udf::{ArgDefault, BatchFunction, FunctionOptions, FunctionSpec, Isolation, Param};
+use fuseline::udf::{
+    ArgDefault, BatchFunction, Compile, CompiledUdf, FunctionOptions, FunctionSpec, Isolation, Param,
+    SpecError,
+};
 use fuseline::{Error as SessionError, FunctionDefinition, FunctionLanguage, Session};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -76,10 +80,18 @@ fn batch_function(
     spec: &FunctionSpec,
     callable: &Bound<'_, PyAny>,
 ) -> PyResult<Arc<dyn BatchFunction>> {
-    match spec.isolation {
-        Isolation::InProcess => Ok(Arc::new(PythonFunction::new(Arc::new(spec.clone()), callable))),
-        Isolation::Process | Isolation::Socket => workers::pooled(session, spec, callable),
+    let own = Arc::new(spec.clone());
+    let inner: Arc<dyn BatchFunction> = match spec.isolation {
+        Isolation::InProcess => Arc::new(PythonFunction::new(Arc::clone(&own), callable)),
+        Isolation::Process | Isolation::Socket => workers::pooled(session, spec, callable)?,
+    };
+    let compiling = PythonCompiler::new(own, callable);
+    let function = CompiledUdf::new(inner, Box::new(compiling));
+    if let (Compile::Require, Some(reason)) = (spec.compile, function.reason()) {
+        let refused = SpecError::CannotCompile { udf: spec.name.clone(), reason };
+        return Err(SettingError::new_err(refused.to_string()));
     }
+    Ok(Arc::new(function))
 }
 
 fn data_type(session: &Session, given: &Bound<'_, PyAny>) -> PyResult<DataType> {

@@ -83,7 +83,7 @@ def test_what_has_no_type_is_refused(con):
         con.udf(len, params=[str], returns=int, on_error="ignore")
     with pytest.raises(fuseline.SettingError, match="isolation = 'process'"):
         con.udf(len, params=[str], returns=int, timeout=1)
-    with pytest.raises(fuseline.SettingError, match="not compiled yet"):
+    with pytest.raises(fuseline.SettingError, match="not a function written in Python"):
         con.udf(len, params=[str], returns=int, compile="require")
     with pytest.raises(fuseline.SqlError, match="NOSUCH"):
         con.udf(len, params=["NOSUCH"], returns=int)

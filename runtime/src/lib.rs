@@ -11,6 +11,7 @@ mod calls;
 pub mod cancel;
 pub mod code_cache;
 pub mod config;
+mod cores;
 pub mod emit;
 pub mod errors;
 pub mod explain;

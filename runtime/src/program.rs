@@ -12,6 +12,7 @@
 use crate::calls::run_call;
 use crate::code_cache::CodeCache;
 use crate::config::FuselineOptions;
+use crate::cores;
 use crate::errors::from_eval;
 use crate::join::Tables;
 use crate::metrics::StageMetrics;
@@ -269,6 +270,7 @@ impl Program {
     /// # Errors
     /// The error of the first row that could not be evaluated, or of a call.
     pub fn run(&self, batch: RecordBatch, row_base: i64, metrics: &StageMetrics) -> Result<MorselOutput> {
+        let _at_work = cores::work();
         if let Some(inlined) = &self.inlined
             && let Some(out) = inlined.run(&batch, row_base, metrics)
         {
@@ -288,6 +290,7 @@ impl Program {
         metrics: &StageMetrics,
         groups: &mut Groups,
     ) -> Result<()> {
+        let _at_work = cores::work();
         match self.run_segments(batch, row_base, metrics, Some(groups))? {
             MorselOutput::Grouped | MorselOutput::Silent => Ok(()),
             MorselOutput::Batch(_) | MorselOutput::Aggregate(_) => {

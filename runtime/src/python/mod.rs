@@ -18,6 +18,7 @@ mod numpy;
 mod pandas;
 pub mod pyarrow;
 mod scalar;
+pub mod source;
 pub mod to_python;
 
 pub use exception::PythonException;

@@ -232,8 +232,10 @@ def body_of(name, params, body):
         if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
             text = f"return (\n{text.strip()}\n)"
         elif name in defined or name.lower() in [d.lower() for d in defined]:
+            scope["__fuseline_source__"] = text.strip()
             exec(compile(tree, file, "exec"), scope)
             return next(scope[d] for d in defined if d.lower() == name.lower())
-    header = f"def {name}({', '.join(params)}):\n"
-    exec(compile(header + textwrap.indent(text, "    ") + "\n", file, "exec"), scope)
+    text = f"def {name}({', '.join(params)}):\n" + textwrap.indent(text, "    ") + "\n"
+    scope["__fuseline_source__"] = text
+    exec(compile(text, file, "exec"), scope)
     return scope[name]

@@ -1,76 +1,78 @@
-//! A Python function as machine code, with Python behind it.
+//! Functions as machine code, with the language itself for the rows that bail.
 //!
-//! A batch goes through the compiled code. The rows that it gives up on ("bails": an overflow, a text that is no number,
-//! a None where none was expected) are handed to the ordinary Python function, in their order, and its results and
-//! exceptions are theirs; so the answers are Python's own. Python is not entered for a batch without such rows.
+//! A [`CompiledUdf`] stands between the boundary and the function that it was made of. A batch goes through the machine
+//! code, which enters nothing; the rows that bailed are called in the language, in their order, and what
+//! that gives, exceptions included, is the row's result. Where most rows bail, whole batches go to the language for a
+//! while. A function that could not be compiled is here too: it says why.
 //!
-//! Where most rows bail, compiled code only costs time: after enough of them whole batches go to Python for a
-//! while ([`Demotion`]), and then the code is tried again.
+//! Invariants:
+//! * a row's result is what the language gives for it, whoever computed it;
+//! * the language is not entered for a batch of which no row bails.
 
 use crate::cancel::is_cancelled;
 use crate::udf::error::{CallError, Failure};
 use crate::udf::function::{Batch, BatchFunction, Gate};
+use crate::udf::spec::FunctionSpec;
 use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::{cast, concat, interleave, take};
-use arrow::datatypes::DataType;
+use arrow::compute::{concat, interleave, take};
 use fuseline_codegen::cpu::function::{BatchResult, CompiledFunction};
 use fuseline_codegen::function::Function;
+use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows between two looks at whether the query was given up, for functions that can loop.
 const BETWEEN_LOOKS: usize = 256;
 
-/// A compiled function and the Python function that it was made from.
+/// The machine code of a function by the number of its arguments, or why there is none.
+pub type Code = Result<Vec<(usize, Arc<CompiledFunction>)>, String>;
+
+/// Makes the machine code of a function.
+pub trait Compiling: Send + Sync {
+    /// The code; `None` if the function is what it was at the last call.
+    fn compile(&self) -> Option<Code>;
+}
+
+/// Code that never changes.
+struct Fixed(Arc<CompiledFunction>);
+
+impl Compiling for Fixed {
+    fn compile(&self) -> Option<Code> {
+        Some(Ok(vec![(self.0.source().params.len(), Arc::clone(&self.0))]))
+    }
+}
+
+/// A function that is compiled where it can be.
 pub struct CompiledUdf {
-    code: CompiledFunction,
-    /// What the code takes; arguments of other types are converted.
-    columns: Vec<DataType>,
-    returns: DataType,
-    python: Arc<dyn BatchFunction>,
+    inner: Arc<dyn BatchFunction>,
+    compiling: Box<dyn Compiling>,
+    code: RwLock<Arc<Code>>,
     demotion: Demotion,
 }
 
 impl CompiledUdf {
-    /// `columns` are the types that the code was compiled for, `returns` the type that SQL wants. Where a call leaves
-    /// arguments out, and where a parameter that the code has no None for is NULL, Python takes the batch.
-    pub fn new(
-        code: CompiledFunction,
-        columns: Vec<DataType>,
-        returns: DataType,
-        python: Arc<dyn BatchFunction>,
-    ) -> CompiledUdf {
-        CompiledUdf { code, columns, returns, python, demotion: Demotion::default() }
+    /// `inner` is the function in its language.
+    pub fn new(inner: Arc<dyn BatchFunction>, compiling: Box<dyn Compiling>) -> CompiledUdf {
+        let code = compiling.compile().unwrap_or_else(|| Err("it was not compiled".to_owned()));
+        CompiledUdf { inner, compiling, code: RwLock::new(Arc::new(code)), demotion: Demotion::default() }
     }
 
-    pub fn code(&self) -> &CompiledFunction {
-        &self.code
+    /// A function whose code never changes.
+    pub fn fixed(inner: Arc<dyn BatchFunction>, code: CompiledFunction) -> CompiledUdf {
+        CompiledUdf::new(inner, Box::new(Fixed(Arc::new(code))))
     }
 
-    /// The arguments as the code takes them; `None` if it does not take them.
-    fn arguments(&self, batch: &Batch<'_>) -> Option<Vec<ArrayRef>> {
-        let params = &self.code.source().params;
-        if batch.args().len() != params.len() {
-            return None;
-        }
-        let converted =
-            batch.args().iter().zip(&self.columns).zip(params).map(|((array, data_type), param)| {
-                let array = if array.data_type() == data_type {
-                    Arc::clone(array)
-                } else {
-                    cast(array, data_type).ok()?
-                };
-                (param.ty.optional || array.null_count() == 0).then_some(array)
-            });
-        converted.collect()
+    /// Why it is not compiled.
+    pub fn reason(&self) -> Option<String> {
+        self.code.read().as_ref().as_ref().err().cloned()
     }
 
     /// Runs the code.
-    fn run(&self, args: &[ArrayRef], rows: usize) -> Result<BatchResult, CallError> {
+    fn run(code: &CompiledFunction, args: &[ArrayRef], rows: usize) -> Result<BatchResult, CallError> {
         let run = |args: &[ArrayRef], rows: usize| {
-            self.code.run(args, rows).map_err(|e| CallError::Fault(Failure::new(e.to_string())))
+            code.run(args, rows).map_err(|e| CallError::Fault(Failure::new(e.to_string())))
         };
-        if !self.code.has_loops() || rows <= BETWEEN_LOOKS {
+        if !code.has_loops() || rows <= BETWEEN_LOOKS {
             return run(args, rows);
         }
         let (mut values, mut bailed) = (Vec::new(), Vec::new());
@@ -88,40 +90,32 @@ impl CompiledUdf {
         Ok(BatchResult { values: concat(&values).map_err(internal)?, bailed })
     }
 
-    /// Python's results for some rows of a batch.
-    fn ask_python(&self, batch: &Batch<'_>, rows: &[u32]) -> Result<ArrayRef, CallError> {
-        let which = UInt32Array::from(rows.to_vec());
-        let args: Vec<ArrayRef> =
-            batch.args().iter().map(|a| take(a, &which, None)).collect::<Result<_, _>>().map_err(internal)?;
-        let asked = Batch::new(&args, rows.len(), batch.keeps_failures());
-        let original = |row: usize| rows.get(row).map_or(row, |row| *row as usize);
-        let result = self.python.call(&asked);
-        let (converting, waiting) = asked.times();
+    /// The language's results for the rows that bailed.
+    fn bailed(&self, batch: &Batch<'_>, rows: &[u32]) -> Result<ArrayRef, CallError> {
+        let at = UInt32Array::from(rows.to_vec());
+        let args = batch
+            .args()
+            .iter()
+            .map(|a| take(a, &at, None))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(internal)?;
+        let part = Batch::new(&args, rows.len(), batch.keeps_failures());
+        let result = self.inner.call(&part);
+        let (converting, waiting) = part.times();
         batch.spent_converting(converting);
         batch.spent_waiting(waiting);
-        for (row, failure) in asked.take_failures() {
-            batch.fail_row(original(row), failure);
+        for (row, failure) in part.take_failures() {
+            batch.fail_row(rows.get(row).map_or(row, |r| *r as usize), failure);
         }
-        let result = result.map_err(|error| match error {
-            // A single row is to blame itself.
-            CallError::Failed { row, failure } => {
-                let row = row.or((rows.len() == 1).then_some(0)).map(original);
-                CallError::Failed { row, failure }
+        match result {
+            Ok(array) if array.len() == rows.len() => Ok(array),
+            Ok(array) => Err(CallError::WrongLength { expected: rows.len(), got: array.len() }),
+            Err(CallError::Failed { row, failure }) => {
+                let row = row.map(|row| rows.get(row).map_or(row, |r| *r as usize));
+                Err(CallError::Failed { row, failure })
             }
-            CallError::WrongType { .. }
-            | CallError::WrongLength { .. }
-            | CallError::WrongResult(_)
-            | CallError::Interrupted(_)
-            | CallError::Fault(_) => error,
-        })?;
-        if result.len() != rows.len() {
-            return Err(CallError::WrongLength { expected: rows.len(), got: result.len() });
+            Err(other) => Err(other),
         }
-        if result.data_type() != &self.returns {
-            let (expected, got) = (self.returns.to_string(), result.data_type().to_string());
-            return Err(CallError::WrongType { expected, got });
-        }
-        Ok(result)
     }
 }
 
@@ -131,45 +125,69 @@ fn internal(error: arrow::error::ArrowError) -> CallError {
 
 impl BatchFunction for CompiledUdf {
     fn call(&self, batch: &Batch<'_>) -> Result<ArrayRef, CallError> {
-        let rows = batch.rows();
-        let args = if self.demotion.holds() { None } else { self.arguments(batch) };
-        let Some(args) = args else {
+        let code = Arc::clone(&self.code.read());
+        let function = match code.as_ref() {
+            Ok(code) => code.iter().find(|(arity, _)| *arity == batch.args().len()).map(|(_, f)| f),
+            Err(_) => None,
+        };
+        let Some(function) = function else { return self.inner.call(batch) };
+        if self.demotion.holds() {
+            batch.ran_compiled(0, batch.rows());
             batch.count_demoted();
-            return self.python.call(batch);
-        };
-        let BatchResult { values, bailed } = self.run(&args, rows)?;
-        self.demotion.saw(rows, bailed.len());
-        batch.count_compiled(rows - bailed.len(), bailed.len());
-        let values = if values.data_type() == &self.returns {
-            values
-        } else {
-            cast(&values, &self.returns).map_err(internal)?
-        };
-        if bailed.is_empty() {
-            return Ok(values);
+            return self.inner.call(batch);
         }
-        let asked = self.ask_python(batch, &bailed)?;
-        let mut next = bailed.iter().enumerate().peekable();
-        let places: Vec<(usize, usize)> = (0..rows)
-            .map(|row| match next.next_if(|(_, bailed)| **bailed as usize == row) {
-                Some((at, _)) => (1, at),
-                None => (0, row),
-            })
-            .collect();
-        interleave(&[values.as_ref(), asked.as_ref()], &places).map_err(internal)
+        let result = Self::run(function, batch.args(), batch.rows())?;
+        let bailed = &result.bailed;
+        batch.ran_compiled(batch.rows() - bailed.len(), bailed.len());
+        if bailed.is_empty() {
+            return Ok(result.values);
+        }
+        self.demotion.saw(batch.rows(), bailed.len());
+        let asked = self.bailed(batch, bailed)?;
+        if bailed.len() == batch.rows() {
+            return Ok(asked);
+        }
+        let mut from: Vec<(usize, usize)> = (0..batch.rows()).map(|row| (0, row)).collect();
+        for (at, row) in bailed.iter().enumerate() {
+            from[*row as usize] = (1, at);
+        }
+        let both: [&dyn Array; 2] = [result.values.as_ref(), asked.as_ref()];
+        interleave(&both, &from).map_err(internal)
     }
 
-    /// None: most batches have no need of Python, and for the others the function itself enters.
     fn gate(&self) -> Option<&'static dyn Gate> {
-        None
+        match self.code.read().as_ref() {
+            Ok(_) => None,
+            Err(_) => self.inner.gate(),
+        }
     }
 
     fn body(&self) -> Option<Arc<Function>> {
-        Some(Arc::clone(self.code.source()))
+        // Calls that leave arguments out are not part of loops.
+        let code = self.code.read();
+        let full = code.as_ref().as_ref().ok()?.iter().max_by_key(|(arity, _)| *arity)?;
+        Some(Arc::clone(full.1.source()))
     }
 
-    fn how(&self) -> Option<&str> {
-        Some("compiled")
+    fn how(&self) -> Option<String> {
+        Some(match self.code.read().as_ref() {
+            Ok(_) => "compiled".to_owned(),
+            Err(reason) => format!("Python: {reason}"),
+        })
+    }
+
+    fn refresh(&self) -> bool {
+        let Some(code) = self.compiling.compile() else { return false };
+        let mut now = self.code.write();
+        // What stays Python for the same reason has not changed.
+        if let (Err(old), Err(new)) = (now.as_ref(), &code)
+            && old == new
+        {
+            return false;
+        }
+        *now = Arc::new(code);
+        self.demotion.forget();
+        true
     }
 }
 
@@ -207,32 +225,24 @@ impl Demotion {
             }
         }
     }
-}
 
-/// A function that stays Python, and why.
-pub struct Uncompiled {
-    function: Arc<dyn BatchFunction>,
-    how: String,
-}
-
-impl Uncompiled {
-    /// `reason` in words that a user understands, with the line.
-    pub fn new(function: Arc<dyn BatchFunction>, reason: &str) -> Uncompiled {
-        Uncompiled { function, how: format!("Python: {reason}") }
+    /// Begins anew, because the function is another one.
+    fn forget(&self) {
+        self.left.store(0, Ordering::Relaxed);
+        self.seen.store(0, Ordering::Relaxed);
+        self.bailed.store(0, Ordering::Relaxed);
     }
 }
 
-impl BatchFunction for Uncompiled {
-    fn call(&self, batch: &Batch<'_>) -> Result<ArrayRef, CallError> {
-        self.function.call(batch)
-    }
-
-    fn gate(&self) -> Option<&'static dyn Gate> {
-        self.function.gate()
-    }
-
-    fn how(&self) -> Option<&str> {
-        Some(&self.how)
+/// Whether options leave a function to be compiled; else why not.
+pub fn may_compile(spec: &FunctionSpec) -> Result<(), String> {
+    use crate::udf::spec::{Compile, Kind};
+    use datafusion::logical_expr::Volatility;
+    match (spec.compile, spec.kind, spec.volatility) {
+        (Compile::Never, _, _) => Err("compile = never".to_owned()),
+        (_, _, Volatility::Volatile) => Err("it is volatile".to_owned()),
+        (_, Kind::Scalar, _) => Ok(()),
+        (_, kind, _) => Err(format!("kind {kind} is not compiled")),
     }
 }
 
@@ -240,7 +250,7 @@ impl BatchFunction for Uncompiled {
 mod tests {
     use super::*;
     use arrow::array::{AsArray, Int64Array};
-    use arrow::datatypes::Int64Type;
+    use arrow::datatypes::{DataType, Int64Type};
     use fuseline_codegen::cpu::CompileOptions;
     use fuseline_codegen::cpu::function::compile;
     use fuseline_codegen::function::parse;
@@ -252,7 +262,8 @@ mod tests {
 
     impl BatchFunction for Slow {
         fn call(&self, batch: &Batch<'_>) -> Result<ArrayRef, CallError> {
-            let asked = batch.args()[0].as_primitive::<Int64Type>().values().to_vec();
+            let asked =
+                batch.args().first().map_or(vec![], |a| a.as_primitive::<Int64Type>().values().to_vec());
             for (row, value) in asked.iter().enumerate() {
                 if *value == 13 {
                     let failure = Failure::new("thirteen");
@@ -277,7 +288,7 @@ mod tests {
         let code =
             compile(parse(text).unwrap(), &types, &DataType::Int64, &CompileOptions::default()).unwrap();
         let slow = Arc::new(Slow::default());
-        (CompiledUdf::new(code, types.to_vec(), DataType::Int64, slow.clone()), slow)
+        (CompiledUdf::fixed(slow.clone(), code), slow)
     }
 
     fn column(values: &[i64]) -> [ArrayRef; 1] {
@@ -292,7 +303,7 @@ mod tests {
         let out = udf.call(&batch).unwrap();
         assert_eq!(out.as_primitive::<Int64Type>().values(), &[2, 1000, 3, 1000, 5]);
         assert_eq!(*slow.0.lock(), [[0, 0]]);
-        assert_eq!(batch.counts(), Some((3, 2)));
+        assert_eq!(batch.compiled(), (3, 2));
         let args = column(&[1, 2]);
         udf.call(&Batch::new(&args, 2, false)).unwrap();
         assert_eq!(slow.0.lock().len(), 1, "without bails nobody is asked");
@@ -320,19 +331,16 @@ mod tests {
         for _batch in 0..BATCHES + 2 {
             let batch = Batch::new(&args, ENOUGH, false);
             udf.call(&batch).unwrap();
-            demoted += usize::from(batch.counts().is_none());
+            demoted += usize::from(batch.is_demoted());
         }
         assert_eq!(demoted, BATCHES);
         assert_eq!(slow.0.lock().len(), BATCHES + 2);
     }
 
     #[test]
-    fn nulls_without_none_and_missing_arguments_are_pythons() {
+    fn missing_arguments_are_the_languages() {
         let (udf, slow) = function();
-        let args: [ArrayRef; 1] = [Arc::new(Int64Array::from(vec![Some(1), None]))];
-        let batch = Batch::new(&args, 2, false);
-        udf.call(&batch).unwrap();
-        assert_eq!(batch.counts(), None);
+        udf.call(&Batch::new(&[], 0, false)).unwrap_or_else(|e| panic!("{e:?}"));
         assert_eq!(slow.0.lock().len(), 1);
     }
 }

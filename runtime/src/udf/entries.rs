@@ -88,9 +88,9 @@ pub fn describe(stage: &Stage) -> Vec<String> {
             let spec = udf.spec();
             let columns: Vec<String> =
                 e.children().into_iter().map(|c| fmt_sql(c.as_ref()).to_string()).collect();
-            let how = udf.function().how().map(|how| format!(", {how}")).unwrap_or_default();
+            let how = udf.function().how().map_or_else(String::new, |how| format!(", {how}"));
             let line = format!(
-                "{}: {}, {}{how}, columns [{}]",
+                "{}: {}, {}, columns [{}]{how}",
                 spec.name,
                 spec.kind,
                 spec.isolation,

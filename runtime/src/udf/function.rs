@@ -20,6 +20,16 @@ pub trait BatchFunction: Send + Sync {
     /// or makes the rows NULL.
     fn call(&self, batch: &Batch<'_>) -> Result<ArrayRef, CallError>;
 
+    /// How it runs, in a few words for EXPLAIN: "compiled", or why it is not.
+    fn how(&self) -> Option<String> {
+        None
+    }
+
+    /// Called when a query that may use it starts: what it was made of may have changed. Says whether it has.
+    fn refresh(&self) -> bool {
+        false
+    }
+
     /// What must be entered before the call, such as Python's interpreter. Calls of one boundary
     /// that share it are made inside one entry.
     fn gate(&self) -> Option<&'static dyn Gate> {
@@ -29,11 +39,6 @@ pub trait BatchFunction: Send + Sync {
     /// What the function does to a row, if that is known: then it may become part of a loop, and is called only for
     /// morsels in which a row bails. Such a function has no effects.
     fn body(&self) -> Option<Arc<Function>> {
-        None
-    }
-
-    /// How it runs, for EXPLAIN, where there is a choice: `compiled`, or `Python: ` and why.
-    fn how(&self) -> Option<&str> {
         None
     }
 }
@@ -59,8 +64,7 @@ pub struct Batch<'a> {
     failures: RefCell<Vec<(usize, Failure)>>,
     converting: Cell<Duration>,
     waiting: Cell<Duration>,
-    /// Rows that compiled code did, and those that it left to Python.
-    compiled: Cell<Option<(usize, usize)>>,
+    compiled: Cell<(usize, usize)>,
     demoted: Cell<bool>,
 }
 
@@ -101,6 +105,17 @@ impl<'a> Batch<'a> {
         self.failures.borrow_mut().push((row, failure));
     }
 
+    /// Counts rows that compiled code computed, and those that it gave to the language itself.
+    pub fn ran_compiled(&self, computed: usize, bailed: usize) {
+        let (a, b) = self.compiled.get();
+        self.compiled.set((a + computed, b + bailed));
+    }
+
+    /// What [`Batch::ran_compiled`] counted.
+    pub fn compiled(&self) -> (usize, usize) {
+        self.compiled.get()
+    }
+
     /// Counts time that went into converting arguments or results.
     pub fn spent_converting(&self, time: Duration) {
         self.converting.set(self.converting.get() + time);
@@ -111,19 +126,9 @@ impl<'a> Batch<'a> {
         self.waiting.set(self.waiting.get() + time);
     }
 
-    /// Counts rows that compiled code did, and rows that it left to Python.
-    pub fn count_compiled(&self, done: usize, bailed: usize) {
-        self.compiled.set(Some((done, bailed)));
-    }
-
     /// Counts the batch as one that compiled code was not tried on.
     pub fn count_demoted(&self) {
         self.demoted.set(true);
-    }
-
-    /// Rows that compiled code did and rows that it left to Python, if it was tried.
-    pub fn counts(&self) -> Option<(usize, usize)> {
-        self.compiled.get()
     }
 
     /// Whether there is compiled code that was not tried.

@@ -6,7 +6,7 @@
 use crate::udf::function::Batch;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
 use std::cell::RefCell;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The counts of one function in one partition of a stage.
@@ -20,28 +20,18 @@ pub struct UdfMetrics {
     pub rows: Count,
     /// Rows whose failure became NULL.
     pub failed_rows: Count,
+    /// Rows that compiled code computed.
+    pub compiled_rows: Count,
+    /// Rows that compiled code gave to Python.
+    pub bailed_rows: Count,
+    /// Batches that compiled code was not tried on, because most rows before had bailed.
+    pub demoted_calls: Count,
     /// Inside the function itself.
     pub function_time: Time,
     /// Converting arguments and results.
     pub conversion_time: Time,
     /// Waiting to enter (Python: for the GIL).
     pub wait_time: Time,
-    /// Of a function that is compiled; made when there is something to count.
-    compiled: Arc<OnceLock<CompiledMetrics>>,
-    set: ExecutionPlanMetricsSet,
-    partition: usize,
-    name: String,
-}
-
-/// What compiled code did and left.
-#[derive(Clone, Debug)]
-struct CompiledMetrics {
-    /// Rows that it did.
-    compiled_rows: Count,
-    /// Rows that it left to Python.
-    bailed_rows: Count,
-    /// Batches that it was not tried on, because most rows before had bailed.
-    demoted_calls: Count,
 }
 
 impl UdfMetrics {
@@ -53,45 +43,27 @@ impl UdfMetrics {
             calls: count("calls"),
             rows: count("rows"),
             failed_rows: count("failed_rows"),
+            compiled_rows: count("compiled_rows"),
+            bailed_rows: count("bailed_rows"),
+            demoted_calls: count("demoted_calls"),
             function_time: time("function_time"),
             conversion_time: time("conversion_time"),
             wait_time: time("wait_time"),
-            compiled: Arc::default(),
-            set: set.clone(),
-            partition,
-            name: name.to_owned(),
         }
     }
 
-    /// Counts what compiled code did of a batch, if there is any.
+    /// Counts what compiled code did of a batch.
     pub fn record_compiled(&self, batch: &Batch<'_>) {
-        if batch.counts().is_none() && !batch.is_demoted() {
-            return;
-        }
-        let compiled = self.compiled();
-        let (done, bailed) = batch.counts().unwrap_or_default();
-        compiled.compiled_rows.add(done);
-        compiled.bailed_rows.add(bailed);
-        compiled.demoted_calls.add(usize::from(batch.is_demoted()));
+        let (done, bailed) = batch.compiled();
+        self.compiled_rows.add(done);
+        self.bailed_rows.add(bailed);
+        self.demoted_calls.add(usize::from(batch.is_demoted()));
     }
 
     /// Counts the rows of a morsel whose loop had the function in it.
     pub fn record_inlined(&self, rows: usize) {
         self.rows.add(rows);
-        self.compiled().compiled_rows.add(rows);
-    }
-
-    fn compiled(&self) -> &CompiledMetrics {
-        self.compiled.get_or_init(|| {
-            let count = |what: &str| {
-                MetricBuilder::new(&self.set).counter(format!("udf_{}_{what}", self.name), self.partition)
-            };
-            CompiledMetrics {
-                compiled_rows: count("compiled_rows"),
-                bailed_rows: count("bailed_rows"),
-                demoted_calls: count("demoted_calls"),
-            }
-        })
+        self.compiled_rows.add(rows);
     }
 
     /// Counts one call.

@@ -6,6 +6,7 @@
 //! scalar function that DataFusion sees: it hands over live rows in batches and checks what comes
 //! back. [`entries`] finds calls in plans, [`hoist`] moves them to where they are evaluated once per
 //! row, [`share`] makes repeated ones once and [`lazy`] keeps AND and OR lazy where nothing is fused,
+//! [`compiled`] runs machine code and asks Python for the rows that bail,
 //! [`metrics`] counts, [`collected`] keeps the rows that failed, and [`planning`] keeps functions from
 //! being called while a plan is made.
 
@@ -24,7 +25,7 @@ pub mod spec;
 
 pub use boundary::BoundaryUdf;
 pub use collected::{CollectedErrors, ErrorsFunction};
-pub use compiled::{CompiledUdf, Uncompiled};
+pub use compiled::{CompiledUdf, Compiling};
 pub use error::{CallError, Failure, UdfError, UdfErrorKind};
 pub use function::{Batch, BatchFunction, Gate};
 pub use spec::{

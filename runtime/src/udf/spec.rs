@@ -279,10 +279,6 @@ impl FunctionOptions {
             Isolation::Process | Isolation::Socket => {}
         }
         let compile = self.compile.unwrap_or(Compile::Auto);
-        match compile {
-            Compile::Auto | Compile::Never => {}
-            Compile::Require => return Err(SpecError::CannotCompile { udf: name }),
-        }
         let batch_rows = match isolation {
             Isolation::InProcess | Isolation::Process => BATCH_ROWS,
             Isolation::Socket => SOCKET_BATCH_ROWS,
@@ -313,8 +309,8 @@ pub enum SpecError {
     BadValue { option: &'static str, value: String, expected: String },
     #[error("UDF '{udf}': {option} needs worker processes, which can be stopped; add isolation = 'process'")]
     NeedsProcess { udf: String, option: &'static str },
-    #[error("UDF '{udf}': compile = 'require' is not possible: Python functions are not compiled yet")]
-    CannotCompile { udf: String },
+    #[error("UDF '{udf}' cannot be compiled, which compile = 'require' asks for: {reason}")]
+    CannotCompile { udf: String, reason: String },
     #[error("UDF '{udf}' has two parameters named '{param}'")]
     SameParam { udf: String, param: String },
     #[error("UDF '{udf}': parameter '{param}' has no default but follows one that has")]
@@ -403,7 +399,6 @@ mod tests {
         assert!(message(&[("timeout", "2")]).contains("add isolation = 'process'"));
         assert!(message(&[("timeout", "-2"), ("isolation", "process")]).contains("above 0"));
         assert!(message(&[("memory_limit", "1GB")]).contains("memory_limit needs worker processes"));
-        assert!(message(&[("compile", "require")]).contains("not compiled yet"));
         assert!(message(&[("batch_rows", "0")]).contains("above 0"));
     }
 
