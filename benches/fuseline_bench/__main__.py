@@ -7,11 +7,13 @@ under --out. Options are those of `fuseline-bench`, which hands them on.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import pathlib
 import sys
 
+from .measure import Differs
 from .results import Results
 
 SUITES = ["udf-models", "plus-one", "primitives", "frames", "tpch"]
@@ -33,6 +35,14 @@ class Run:
         if not wanted:
             self.results.missing(peer, "not asked for (--peers)")
         return wanted
+
+    @contextlib.contextmanager
+    def case(self, name):
+        """A case whose sides may disagree: then it is noted as such and the others go on."""
+        try:
+            yield
+        except Differs as error:
+            self.results.differs(name, error)
 
     def takes(self, case):
         """Whether a case is asked for."""
@@ -99,6 +109,8 @@ def main(arguments=None):
     module.run(run)
     if options.part is None:
         run.results.finish()
+        if run.results.wrong:
+            raise SystemExit(f"{options.suite}: answers differ: {'; '.join(run.results.wrong)}")
 
 
 if __name__ == "__main__":

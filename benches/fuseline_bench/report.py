@@ -462,6 +462,19 @@ def front(page, suites):
         )
 
 
+def wrong_answers(page, suites):
+    """What must not be: it stands before all figures."""
+    found = [
+        f"`{name}`, {note['case']}: {note['what']}"
+        for name, suite in suites.items()
+        for note in suite.get("differs", [])
+    ]
+    if found:
+        page.add("h2", f"Wrong answers ({len(found)})")
+        page.add("p", "Sides of these cases disagree; they have no times.")
+        page.add("list", found)
+
+
 def summary(page, suites):
     """Where fuseline loses, is even, wins."""
     all_of = {name: verdicts.of(suite) for name, suite in suites.items()}
@@ -508,6 +521,7 @@ def write(out):
         raise SystemExit(f"{out}: no results; run a suite first")
     page = Page()
     front(page, suites)
+    wrong_answers(page, suites)
     summary(page, suites)
     for name, suite in suites.items():
         page.add("h2", name)

@@ -57,6 +57,7 @@ class Results:
                 "machine": json.loads(options.machine) if options.machine else {},
                 "versions": versions(),
                 "missing": [],
+                "differs": [],
                 "cells": [],
             }
         self._write()
@@ -78,6 +79,18 @@ class Results:
             self._all["missing"].append(note)
             print(f"missing: {note['what']}: {note['why']}", file=sys.stderr)
             self._write()
+
+    def differs(self, case, what):
+        """Notes that a side has given another answer: the case has no times, and the run fails."""
+        note = {"case": case, "what": " ".join(str(what).split())[:500]}
+        self._all["differs"].append(note)
+        print(f"WRONG ANSWER: {case}: {note['what']}", file=sys.stderr)
+        self._write()
+
+    @property
+    def wrong(self):
+        """The cases with other answers."""
+        return [note["case"] for note in self._all["differs"]]
 
     def note(self, **values):
         """Notes something about the suite as a whole."""

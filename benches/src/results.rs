@@ -34,10 +34,10 @@ pub struct Options {
     #[arg(long)]
     pub only: Option<String>,
     /// Folder of results and report.
-    #[arg(long, default_value = "target/bench")]
+    #[arg(long, default_value = "target/bench", overrides_with = "out")]
     pub out: PathBuf,
     /// The Python that has fuseline and the peers.
-    #[arg(long, default_value = "python3")]
+    #[arg(long, default_value = "python3", overrides_with = "python")]
     pub python: PathBuf,
 }
 

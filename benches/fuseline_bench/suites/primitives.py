@@ -120,6 +120,11 @@ def answers(engines, sql_of):
 
 def compare(run, name, engines, rows, query, share):
     """One case: answers, then times."""
+    with run.case(name):
+        times(run, name, engines, rows, query, share)
+
+
+def times(run, name, engines, rows, query, share):
     answers(engines, lambda engine: query(0))
     sides = {e.name: lambda i, e=e: e.run(query(i)) for e in engines}
     axes = {"threads": run.options.threads}
@@ -154,28 +159,33 @@ def over_ranges(run):
     rows = run.options.rows or (10_000_000 if run.options.quick else 100_000_000)
     engines = make(run, (Fuseline, Spark))
     engines[0].connection.sql("SET datafusion.optimizer.enable_dynamic_filter_pushdown = false")
-    threads = run.options.threads
     for name in run.progress([n for n in RANGE if run.takes(n)]):
-
-        def query(engine, i, text=RANGE[name]):
-            return text.format(id=engine.range_column, rows=rows + i)
-
-        answers(engines, lambda engine, query=query: query(engine, 0))
-        sides = {"fuseline": lambda i, query=query: engines[0].run(query(engines[0], i))}
-        for engine in engines[1:]:
-            for label, on in (("spark", True), ("spark, no whole-stage", False)):
-
-                def side(i, engine=engine, on=on, query=query):
-                    engine.whole_stage(on)
-                    return engine.run(query(engine, i))
-
-                sides[label] = side
-        case = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
-        share = 3.0 if run.options.quick else 9.0
-        for engine, seconds in in_turns(sides, run.repeats(7), share).items():
-            run.results.add(case, {"threads": threads}, engine, seconds, rows=rows)
+        with run.case(name):
+            over_range(run, name, engines, rows)
     for engine in engines[1:]:
         engine.stop()
+
+
+def over_range(run, name, engines, rows):
+    threads = run.options.threads
+
+    def query(engine, i, text=RANGE[name]):
+        return text.format(id=engine.range_column, rows=rows + i)
+
+    answers(engines, lambda engine, query=query: query(engine, 0))
+    sides = {"fuseline": lambda i, query=query: engines[0].run(query(engines[0], i))}
+    for engine in engines[1:]:
+        for label, on in (("spark", True), ("spark, no whole-stage", False)):
+
+            def side(i, engine=engine, on=on, query=query):
+                engine.whole_stage(on)
+                return engine.run(query(engine, i))
+
+            sides[label] = side
+    case = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+    share = 3.0 if run.options.quick else 9.0
+    for engine, seconds in in_turns(sides, run.repeats(7), share).items():
+        run.results.add(case, {"threads": threads}, engine, seconds, rows=rows)
 
 
 def run(run):

@@ -42,29 +42,34 @@ def queries():
 def compare(run, form, engines, texts, repeats, share):
     """All queries in one form."""
     for number in run.progress([f"Q{n}" for n in texts]):
-        sql = texts[int(number[1:])]
-        able, right = [], None
-        for engine in engines:
-            try:
-                answer = engine.run(sql)
-            except Exception as error:
-                if engine.name == "fuseline":
-                    raise
-                why = f"{type(error).__name__}: {error}"
-                run.results.missing(f"{engine.name} on {number}", why)
-                continue
-            if right is None:
-                right = answer
-            elif not same_cells(right, answer):
-                if engine.name != "polars":
-                    raise Differs(f"{number}: {engines[0].name} and {engine.name} disagree")
-                # Polars' SQL is young: an answer of its own is no reason to measure nobody.
-                run.results.missing(f"polars on {number}", "gives another answer than the others")
-                continue
-            able.append(engine)
-        sides = {e.name: lambda i, e=e, sql=sql: e.run(sql) for e in able}
-        for engine, seconds in in_turns(sides, repeats, share).items():
-            run.results.add(f"{number}, {form}", {"query": number, "form": form}, engine, seconds)
+        with run.case(f"{number}, {form}"):
+            one(run, form, engines, number, texts[int(number[1:])], repeats, share)
+
+
+def one(run, form, engines, number, sql, repeats, share):
+    """A query: answers, then times."""
+    able, right = [], None
+    for engine in engines:
+        try:
+            answer = engine.run(sql)
+        except Exception as error:
+            if engine.name == "fuseline":
+                raise
+            why = f"{type(error).__name__}: {error}"
+            run.results.missing(f"{engine.name} on {number}", why)
+            continue
+        if right is None:
+            right = answer
+        elif not same_cells(right, answer):
+            if engine.name != "polars":
+                raise Differs(f"{number}: {engines[0].name} and {engine.name} disagree")
+            # Polars' SQL is young: an answer of its own is no reason to measure nobody.
+            run.results.missing(f"polars on {number}", "gives another answer than the others")
+            continue
+        able.append(engine)
+    sides = {e.name: lambda i, e=e, sql=sql: e.run(sql) for e in able}
+    for engine, seconds in in_turns(sides, repeats, share).items():
+        run.results.add(f"{number}, {form}", {"query": number, "form": form}, engine, seconds)
 
 
 def run(run):

@@ -337,9 +337,9 @@ def check(label, side, values, expected):
         raise Differs(f"{label}: {got[:3]}, not {expected[:3]}")
 
 
-def sides_of(run, rows, batch, values, function, ours, spark, with_rows=True):
+def sides_of(run, rows, batch, values, function, ours, with_rows):
     """All models of one cell that are there, each checked."""
-    sides, singles = {}, set()
+    sides = {}
     expected = function.batch(values)
 
     def take(models):
@@ -348,8 +348,6 @@ def sides_of(run, rows, batch, values, function, ours, spark, with_rows=True):
                 continue
             check(f"{label}, {function.name}", side, values, expected)
             sides[label] = side
-            if single:
-                singles.add(label)
 
     take(ours.models(function))
     for peer, models in PEERS.items():
@@ -359,8 +357,7 @@ def sides_of(run, rows, batch, values, function, ours, spark, with_rows=True):
             take(models(run, rows, batch, values, function))
         except ImportError as error:
             run.results.missing(peer, error)
-    # Its data is cached as long as its models are asked for.
-    return sides, spark.models(run, rows, batch, values, function), expected
+    return sides, expected
 
 
 def run(run):
@@ -379,18 +376,25 @@ def run(run):
         for function in functions()
         for rows, batch in shapes
     ]
-    share = 2.0 if quick else 6.0
     for case, function, rows, batch in run.progress([c for c in cases if run.takes(c[0])]):
-        values = column[:rows]
-        with_rows = rows <= 1_000_000
-        ours = Ours(run, rows, batch, values)
-        sides, theirs, expected = sides_of(
-            run, rows, batch, values, function, ours, spark, with_rows
-        )
-        for label, single, side in theirs:
+        with run.case(case):
+            smallest = rows == min(r for r, _ in shapes)
+            cell(run, case, function, rows, batch, column[:rows], spark, smallest)
+    spark.stop()
+
+
+def cell(run, case, function, rows, batch, values, spark, smallest):
+    """All models of a function over one table."""
+    share = 2.0 if run.options.quick else 6.0
+    # Models of single rows do the same once more for every row.
+    with_rows = rows <= 1_000_000
+    ours = Ours(run, rows, batch, values)
+    try:
+        sides, expected = sides_of(run, rows, batch, values, function, ours, with_rows)
+        for label, single, side in spark.models(run, rows, batch, values, function):
             if with_rows or not single:
                 # Moving rows back to be checked is slow: once, at the smallest size.
-                if rows == min(r for r, _ in shapes):
+                if smallest:
                     check(f"{label}, {function.name}", side, values, expected)
                 # Its frame lives until the next model is asked for, so it is measured by itself.
                 times = in_turns({label: side}, run.repeats(5), share / 10)
@@ -401,8 +405,8 @@ def run(run):
                 parts, calls = ours.parts(NAMES[label], label)
                 more = {"parts": parts, "calls": calls}
             add(run, case, function, rows, batch, label, seconds, **more)
+    finally:
         ours.close()
-    spark.stop()
 
 
 def add(run, case, function, rows, batch, label, seconds, **more):
