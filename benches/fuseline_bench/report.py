@@ -438,11 +438,15 @@ def front(page, suites):
     )
     page.add("command", again)
     machine = first["machine"]
-    about = [
-        f"{machine.get('processor', 'unknown processor')}, {machine.get('cores', '?')} cores, "
-        f"{machine.get('memory_gib', '?')} GiB of memory, {machine.get('l2', '?')} second-level cache, "
-        f"{machine.get('system', 'unknown system')}, kernel {machine.get('kernel', '?')}"
+    parts = [
+        machine.get("processor", "unknown processor"),
+        f"{machine.get('cores', '?')} cores",
+        f"{machine.get('memory_gib', '?')} GiB of memory",
+        f"{machine.get('l2', '?')} second-level cache",
+        machine.get("system", "unknown system"),
+        f"kernel {machine.get('kernel', '?')}",
     ]
+    about = [", ".join(parts)]
     versions = {}
     for suite in suites.values():
         versions |= suite["versions"]
