@@ -1,7 +1,7 @@
 # make demo         builds fuseline and runs it on real data (336,776 flights); nothing to set up
 # make test         everything: formatting, lints, Rust tests, the wheel on the oldest and newest Python
-# make bench-peers  the comparison with DuckDB, Polars and DataFusion
-# make bench-tpch   TPC-H at scale 1, in memory and over Parquet, against DuckDB and DataFusion
+# make bench        fuseline beside its peers: six suites and a report (ARGS=--quick, SUITE=primitives)
+# make bench-docs   the same, and the report becomes docs/benchmarks.md
 # make bench-python what Python functions cost, against bare NumPy, plain loops and DuckDB
 # make bench-compiled Python functions compiled into the loop, against the same in SQL and bare NumPy
 # make bench-cleaning a million listings cleaned by ten Python functions: compiled, called, and pandas
@@ -26,11 +26,13 @@ RUFF := ruff>=0.17,<0.18
 OLDEST := numpy==1.24.* pandas==2.0.* pyarrow==15.*
 NEWEST := numpy pandas polars
 # Later versions of a peer may change what is measured.
-PEERS := duckdb polars datafusion pyarrow numpy pandas cloudpickle tpchgen-cli
+PEERS := duckdb polars datafusion pyspark numba pyarrow numpy pandas cloudpickle tpchgen-cli
+# What the benchmarks draw and reckon with, and are tested with.
+BENCH_TOOLS := matplotlib scipy tqdm pytest
 PYTHON_FOLDERS := python benches demo runtime codegen
 
-.PHONY: demo test test-fmt test-rust test-python wheel bench-peers bench-tpch bench-python \
-    bench-compiled bench-cleaning
+.PHONY: demo test test-fmt test-rust test-python test-bench wheel peers
+.PHONY: bench bench-docs bench-python bench-compiled bench-cleaning
 
 # The command of the Python package: the same as the one that cargo builds, and it has Python at hand.
 demo: $(BUILD)/demo/flights.csv wheel
@@ -47,7 +49,7 @@ $(BUILD)/demo/flights.csv: demo/fetch_flights.py
 # Every part runs, also after one that failed; the last line says what the answer is.
 test:
 	@failed=; \
-	for part in fmt rust python; do \
+	for part in fmt rust python bench; do \
 	    $(MAKE) --no-print-directory test-$$part || failed="$$failed $$part"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; \
@@ -96,16 +98,32 @@ $(BUILD)/maturin/bin/maturin:
 	python=$$(tools/pythons | tail -n 1); $$python -m venv $(BUILD)/maturin
 	$(BUILD)/maturin/bin/pip install -q --disable-pip-version-check '$(MATURIN)'
 
-bench-peers: BENCH := peers.py
-bench-tpch: BENCH := tpch.py --data $(BUILD)/tpch-1
+# What fuseline is measured beside. Spark also needs Java; what is not there the report names as missing.
+peers: wheel
+	python=$$(tools/pythons | tail -n 1); \
+	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
+	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS) $(BENCH_TOOLS)
+	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
+	    $(BUILD)/wheels/*.whl
+
+# Every model and every engine of the suites with peers gives the same rows.
+test-bench: peers
+	PYTHONPATH=benches $(BUILD)/peers/bin/python -P -m pytest -q -p no:cacheprovider benches/tests
+
+SUITE := all
+bench: peers
+	cargo build --release --locked -p fuseline-bench
+	FUSELINE_TPCH=$(BUILD)/tpch-1 $(CARGO_TARGET_DIR)/release/fuseline-bench $(SUITE) \
+	    --python $(BUILD)/peers/bin/python --out $(CARGO_TARGET_DIR)/bench $(ARGS)
+
+bench-docs: bench
+	rm -rf docs/benchmarks
+	cp -r $(CARGO_TARGET_DIR)/bench/plots docs/benchmarks
+	sed 's#](plots/#](benchmarks/#' $(CARGO_TARGET_DIR)/bench/report.md > docs/benchmarks.md
+
 bench-python: BENCH := python_boundary.py
 bench-compiled: BENCH := python_compiled.py
 bench-cleaning: BENCH := python_cleaning.py
 
-bench-peers bench-tpch bench-python bench-compiled bench-cleaning: wheel
-	python=$$(tools/pythons | tail -n 1); \
-	[ -x $(BUILD)/peers/bin/pip ] || $$python -m venv $(BUILD)/peers
-	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check $(PEERS)
-	$(BUILD)/peers/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall \
-	    $(BUILD)/wheels/*.whl
+bench-python bench-compiled bench-cleaning: peers
 	$(BUILD)/peers/bin/python -P benches/$(BENCH) $(ARGS)

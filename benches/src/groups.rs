@@ -6,7 +6,7 @@
 //!
 //! Axes: key (numbers of a range, numbers far apart, strings), groups, skew, threads. Timed is the call of
 //! `Session::sql` to the end of the result stream, with planning and compiling cached; medians of `--repeat`
-//! runs. `benches/peers.py` compares the same queries with other engines.
+//! runs. the suite `primitives` compares the same queries with other engines.
 //!
 //! Machine: any; the JSON form names the processor.
 

@@ -4,7 +4,7 @@
 //! shall be the best the compiler makes here. So `handwritten.rs` is compiled when the suite starts,
 //! with `-C target-cpu=native`, into a library of its own, and loaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libloading::Library;
@@ -21,8 +21,8 @@ type Loop = unsafe extern "C" fn(*const *const u8, usize, usize, *mut u8) -> f64
 /// The loaded library.
 pub struct HandLoops {
     library: Library,
-    /// Holds the library's file.
-    _folder: TempDir,
+    /// Holds the library's file, of a library that was compiled here.
+    folder: Option<TempDir>,
 }
 
 /// Column addresses that may go to another thread.
@@ -34,15 +34,21 @@ unsafe impl Send for Addresses {}
 unsafe impl Sync for Addresses {}
 
 impl HandLoops {
-    /// Compiles and loads `handwritten.rs`. Errors when there is no `rustc` or it fails.
+    /// Compiles and loads `handwritten.rs` for this processor. Errors when there is no `rustc` or it fails.
     pub fn compile() -> Result<Self, Failure> {
+        Self::compile_for("native")
+    }
+
+    /// The same for a processor by rustc's name for it.
+    pub fn compile_for(processor: &str) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let source = folder.path().join("handwritten.rs");
-        std::fs::write(&source, include_str!("handwritten.rs"))?;
+        let text = concat!(include_str!("handwritten.rs"), include_str!("handwritten_chain.rs"));
+        std::fs::write(&source, text)?;
         let library: PathBuf = folder.path().join("libhandwritten.so");
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let output = Command::new(&rustc)
-            .args(["-C", "opt-level=3", "-C", "target-cpu=native", "--edition", "2024"])
+            .args(["-C", "opt-level=3", "-C", &format!("target-cpu={processor}"), "--edition", "2024"])
             .args(["--crate-type", "cdylib", "--crate-name", "handwritten", "-o"])
             .arg(&library)
             .arg(&source)
@@ -53,7 +59,19 @@ impl HandLoops {
         }
         // SAFETY: the library was made from our own source; loading it runs no code of its own.
         let library = unsafe { Library::new(&library) }?;
-        Ok(Self { library, _folder: folder })
+        Ok(Self { library, folder: Some(folder) })
+    }
+
+    /// Loads a library that another process has compiled.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        // SAFETY: the caller names a library that `compile_for` has made.
+        let library = unsafe { Library::new(path) }?;
+        Ok(Self { library, folder: None })
+    }
+
+    /// The library's file, as long as this lives.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.path().join("libhandwritten.so"))
     }
 
     /// Runs formulation `name` over `passes` passes of `rows` rows on `threads` threads, which share

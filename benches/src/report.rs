@@ -49,6 +49,20 @@ pub fn machine() -> Value {
     if let Ok(size) = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size") {
         about.insert("l2".into(), size.trim().into());
     }
+    if let Ok(text) = std::fs::read_to_string("/proc/meminfo")
+        && let Some(size) = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))
+        && let Some(kilobytes) = size.split_whitespace().next().and_then(|n| n.parse::<u64>().ok())
+    {
+        about.insert("memory_gib".into(), (kilobytes >> 20).into());
+    }
+    if let Ok(text) = std::fs::read_to_string("/etc/os-release")
+        && let Some(name) = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="))
+    {
+        about.insert("system".into(), name.trim_matches('"').into());
+    }
+    if let Ok(text) = std::fs::read_to_string("/proc/sys/kernel/osrelease") {
+        about.insert("kernel".into(), text.trim().into());
+    }
     Value::Object(about)
 }
 

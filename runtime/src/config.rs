@@ -39,7 +39,8 @@ impl fmt::Display for Backend {
     }
 }
 
-const VECTOR_NAMES: [(&str, Vectors); 2] = [("auto", Vectors::Auto), ("128", Vectors::Narrow)];
+const VECTOR_NAMES: [(&str, Vectors); 3] =
+    [("auto", Vectors::Auto), ("128", Vectors::Narrow), ("rolled", Vectors::Rolled)];
 
 /// The settings of one session; each field is `fuseline.<field>` in SQL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -157,7 +158,7 @@ impl ExtensionOptions for FuselineOptions {
             entry(
                 "vectors",
                 name_of(&VECTOR_NAMES, self.vectors).to_owned(),
-                "Vectors of machine code: auto, the widest there are, or 128",
+                "Vectors of machine code: auto, the widest there are; 128; or rolled, one group of rows at a time",
             ),
             entry("exact_libm", self.exact_libm.to_string(), "Call libm for transcendental functions"),
             entry("verify", self.verify.to_string(), "Verify the IR of every loop before running it"),

@@ -61,6 +61,9 @@ pub enum Vectors {
     Auto,
     /// Cranelift's, of 128 bits.
     Narrow,
+    /// As [`Vectors::Auto`], but short loops do one group of 8 rows at a time and not two: for measuring what
+    /// two are worth.
+    Rolled,
 }
 
 /// Whether [`Vectors::Auto`] means more than [`Vectors::Narrow`] on this machine.
@@ -230,8 +233,13 @@ fn with_widest<T>(
     vectors: Vectors,
     mut make: impl FnMut(&Schedule) -> Result<T, CompileError>,
 ) -> Result<(Schedule, T), CompileError> {
-    if vectors == Vectors::Auto && wide::is_available() {
-        let schedule = schedule::schedule(source, true)?;
+    let (wants_wide, unrolled) = match vectors {
+        Vectors::Auto => (true, true),
+        Vectors::Rolled => (true, false),
+        Vectors::Narrow => (false, true),
+    };
+    if wants_wide && wide::is_available() {
+        let schedule = Schedule { unrolled, ..schedule::schedule(source, true)? };
         match make(&schedule) {
             Ok(made) => return Ok((schedule, made)),
             Err(CompileError::Unsupported(_)) => {}

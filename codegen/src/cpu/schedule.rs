@@ -75,6 +75,8 @@ pub(super) struct Schedule {
     pub segments: Vec<Segment>,
     /// Whether lane phases are to be wide loops. Then there are some that 128-bit lanes cannot do.
     pub wide: bool,
+    /// Whether short wide loops may do two groups at a time.
+    pub unrolled: bool,
 }
 
 /// Reads of an instruction: arguments and `under`.
@@ -199,7 +201,7 @@ pub(super) fn schedule(lp: &Loop, wide: bool) -> Result<Schedule, CompileError> 
         segments.push(Segment { phases, end, carry: Vec::new() });
     }
     place_buffers(lp, &mut segments);
-    Ok(Schedule { segments, wide })
+    Ok(Schedule { segments, wide, unrolled: true })
 }
 
 /// Groups instructions into phases, greedily; with the sink's aggregates where `sink` is set.

@@ -41,7 +41,7 @@ fn run_joined(case: &Case, run: impl FnOnce(&Morsel<'_>) -> Outcome) -> (Outcome
 
 /// The code generators of this machine.
 pub fn all_vectors() -> &'static [Vectors] {
-    if has_wide_vectors() { &[Vectors::Auto, Vectors::Narrow] } else { &[Vectors::Narrow] }
+    if has_wide_vectors() { &[Vectors::Auto, Vectors::Rolled, Vectors::Narrow] } else { &[Vectors::Narrow] }
 }
 
 /// Compiles a loop every way there is and compares what it does to a batch with what the interpreter says.

@@ -98,6 +98,7 @@ impl Emitter<'_, '_> {
             phase,
             reads_columns: segment == 0,
             whole_groups: self.whole_groups && segment == 0,
+            unrolled: self.schedule.unrolled,
             homes,
         };
         let function = compile(&request)

@@ -56,6 +56,8 @@ struct Request<'l> {
     reads_columns: bool,
     /// Whether all 8 rows of every group exist.
     whole_groups: bool,
+    /// Whether a short loop may do two groups at a time.
+    unrolled: bool,
     /// One per aggregate of the loop.
     homes: Vec<Home>,
 }
@@ -102,7 +104,7 @@ fn compile(request: &Request<'_>) -> Result<Function, Unsupported> {
     let mut lowered = lower::lower(request, false)?;
     let mut folded = fold::fold(&lowered.body);
     let mut allocation = registers::allocate(&folded);
-    if folded.order.len() <= UNROLLED {
+    if request.unrolled && folded.order.len() <= UNROLLED {
         let twice = lower::lower(request, true)?;
         let folded_twice = fold::fold(&twice.body);
         let allocated = registers::allocate(&folded_twice);
@@ -208,6 +210,7 @@ mod tests {
                         phase,
                         reads_columns: true,
                         whole_groups: false,
+                        unrolled: true,
                         homes: vec![home; 2],
                     };
                     let function = compile(&request).unwrap_or_else(|e| panic!("{text}: {}", e.0));
