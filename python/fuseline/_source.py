@@ -74,7 +74,8 @@ def _know_arrays():
             raise NotSource("warnings are exceptions, so NumPy's own have to be given")
         if issubclass(RuntimeWarning, category):
             break
-    return numpy.geterr()
+    # Whatever np.seterr says to the caller's thread: functions run on threads of the engine's, which start with these.
+    return {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 _SEEN = set()

@@ -149,17 +149,17 @@ def workers():
 def test_workers_are_not_needed_for_rows_that_do_not_bail():
     """The code is pure and cannot crash, so it runs here; only what Python must see is isolated."""
     con = connect(x=[1, 5, 2])
-    before = workers()
+    before = set(workers())
 
     def half(x: int) -> float:
         return x / 2
 
     con.udf(half, compile="require", isolation="process")
     assert values(con, "SELECT half(x) FROM t") == [0.5, 2.5, 1.0]
-    assert workers() == before
+    assert not set(workers()) - before
     con.udf(half, compile="never", isolation="process")
     assert values(con, "SELECT half(x) FROM t") == [0.5, 2.5, 1.0]
-    assert len(workers()) > len(before)
+    assert set(workers()) - before
 
 
 def test_a_loop_without_end_is_given_to_a_worker_and_its_timeout():

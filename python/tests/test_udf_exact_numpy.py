@@ -204,19 +204,43 @@ def test_numpy_warns_where_it_divides_by_zero():
     vector(silent, ["DOUBLE"], "DOUBLE", rows, ulp=1)
 
 
-def test_numpy_settings_that_raise_are_not_compiled():
+def test_numpy_settings_of_the_caller_do_not_reach_functions():
+    """They are the thread's, and functions run on threads of the engine's, compiled or not."""
+
     def inverse(x):
         return 1 / x
 
+    rows = [(1.0,), (0.0,)]
+    with np.errstate(divide="raise"):
+        for compile in ("require", "never"):
+            with fuseline.connect(threads=1) as con:
+                con.register("t", table_of(["DOUBLE"], rows))
+                options = {"params": ["DOUBLE"], "returns": "DOUBLE", "kind": "numpy"}
+                con.udf(name="f", compile=compile, **options)(inverse)
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    assert con.sql("SELECT f(c0) FROM t").fetchall() == [(1.0,), (math.inf,)]
+                assert "divide by zero" in str(caught[0].message)
+
+
+def test_numpy_warnings_that_are_exceptions_are_not_missed():
+    def product(x):
+        return x * 1e300
+
     with fuseline.connect(threads=1) as con:
-        con.register("t", table_of(["DOUBLE"], [(1.0,), (0.0,)]))
-        con.udf(params=["DOUBLE"], returns="DOUBLE", kind="numpy")(inverse)
-        sql = "SELECT inverse(c0) FROM t"
+        con.register("t", table_of(["DOUBLE"], [(1.0,), (1e300,)]))
+        con.udf(params=["DOUBLE"], returns="DOUBLE", kind="numpy")(product)
+        sql = "SELECT product(c0) FROM t"
         assert how(con, sql)[0] == "compiled"
-        with np.errstate(divide="raise"):
+        assert con.sql(sql).fetchall() == [(1e300,), (math.inf,)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            with pytest.raises(fuseline.UdfError) as caught:
+                con.sql(sql).fetchall()
+            assert isinstance(caught.value.__cause__, RuntimeWarning)
             way, reason = how(con, sql)
-            assert way == "Python" and "'raise'" in reason
-        assert how(con, sql)[0] == "compiled"
+            assert way == "Python"
+            assert "warnings are exceptions" in reason
 
 
 def test_numpy_nulls_are_left_out():
@@ -289,7 +313,7 @@ def random_array(rng, dtype, depth):
             f"np.sqrt({sub('float')})",
             f"np.abs({sub('float')})",
             f"np.{rng.choice(('floor', 'ceil', 'rint', 'trunc', 'sign'))}(x + {sub('float')})",
-            f"np.{rng.choice(('fmin', 'fmax', 'minimum', 'maximum'))}(x + 0.25, {sub('float')})",
+            f"np.{rng.choice(('fmin', 'fmax', 'minimum', 'maximum'))}({sub('float')}, 0.75)",
             f"(x + {sub('float')}).astype(np.float32).astype(np.float64)",
             f"np.round({sub('float')} + x, 2)",
             f"((y + {sub('float')}) ** 2)",

@@ -176,7 +176,7 @@ def test_what_is_captured_is_looked_at_anew_for_every_query(monkeypatch):
         step = 0
         assert values(con, "SELECT moved(x) FROM t") == [5, 10]
 
-        def moved(x: int) -> int:  # noqa: F811
+        def moved(x: int) -> int:
             return -x
 
         con.udf(moved, compile="require")
@@ -213,7 +213,11 @@ def test_volatile_functions_are_called_once_per_row_of_their_place():
         for sql, rows, called in (
             ("SELECT y, y + 1 FROM (SELECT noted(x) AS y FROM t WHERE x < 9) WHERE y > 3", 5, 9),
             ("SELECT y FROM (SELECT noted(x) AS y FROM t) WHERE y > 3 AND y < 10", 6, 50),
-            ("SELECT y FROM (SELECT noted(x) AS y, x FROM t WHERE x < 20) v JOIN u ON y = u.x", 3, 20),
+            (
+                "SELECT y FROM (SELECT noted(x) AS y, x FROM t WHERE x < 20) v JOIN u ON y = u.x",
+                3,
+                20,
+            ),
             ("SELECT max(y) FROM (SELECT noted(x) AS y FROM t WHERE x < 9) WHERE y > 3", 1, 9),
         ):
             for fusion in ("on", "off"):
