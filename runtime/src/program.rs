@@ -192,7 +192,8 @@ impl Program {
         }
         match Program::compile_over(Arc::new(stage), &options, Some(Arc::clone(&tables))) {
             Ok(program) => {
-                let inlined = self.inlined.as_ref().map(|inlined| inlined.with_tables(&tables)).transpose()?;
+                let inlined =
+                    self.inlined.as_ref().map(|inlined| inlined.with_tables(&tables)).transpose()?;
                 Ok(program.with_inlined(inlined))
             }
             Err(why) => internal_err!("a stage does not compile over its tables: {why}"),

@@ -224,7 +224,8 @@ async fn calls_over_constants_are_folded_where_nothing_has_to_be_asked() {
         let shown = planning_async(text(context, "EXPLAIN SELECT part(0) + k FROM big")).await;
         assert!(shown.contains("part("), "{shown}");
         assert_eq!(parts.swap(0, Ordering::Relaxed), 0);
-        let rows = sorted_text(&run(context, "SELECT part(0) + k - k AS p FROM big LIMIT 1").await.unwrap().0);
+        let rows =
+            sorted_text(&run(context, "SELECT part(0) + k - k AS p FROM big LIMIT 1").await.unwrap().0);
         assert!(rows.concat().contains('7'), "{rows:?}");
     }
 }

@@ -238,7 +238,9 @@ fn no_operand_that_is_left_out_is_wanted() {
                 Outcome::Return(_) => false,
             };
             if wrong {
-                return Err(format!("{value:?} is left out of {found:?} for {compare:?} {constant:?}\n{function}"));
+                return Err(format!(
+                    "{value:?} is left out of {found:?} for {compare:?} {constant:?}\n{function}"
+                ));
             }
         }
         Ok(())

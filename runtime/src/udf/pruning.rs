@@ -202,9 +202,9 @@ fn datum(value: &ScalarValue) -> Option<Datum> {
 fn of_constant(constant: &Datum, base: Base) -> Bounds {
     match (constant, base) {
         (Datum::Bool(b), Base::Bool) => Bounds::of(Range::Bool { no: !b, yes: *b }),
-        (Datum::Int(i), Base::Int)
-        | (Datum::Date(i), Base::Date)
-        | (Datum::DateTime(i), Base::DateTime) => Bounds::int(*i, *i),
+        (Datum::Int(i), Base::Int) | (Datum::Date(i), Base::Date) | (Datum::DateTime(i), Base::DateTime) => {
+            Bounds::int(*i, *i)
+        }
         (Datum::Float(x), Base::Float) if !x.is_nan() => Bounds::float(*x, *x, false),
         (_, Base::Bool | Base::Int | Base::Float | Base::Str | Base::Date | Base::DateTime) => {
             Bounds::ANYTHING

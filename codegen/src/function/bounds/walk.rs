@@ -214,7 +214,9 @@ fn never_raises(op: &Op, args: &[Bounds], result: Bounds) -> bool {
         }
         Op::FloorDiv | Op::Mod => nonzero(1) && result.range != Range::Any,
         Op::Trunc | Op::Floor | Op::Ceil | Op::RoundEven => {
-            finite(0) && matches!(args[0].range, Range::Float { nan: false, .. }) && result.range != Range::Any
+            finite(0)
+                && matches!(args[0].range, Range::Float { nan: false, .. })
+                && result.range != Range::Any
         }
         Op::Math1 { function, .. } => {
             let Some((low, high)) = floats(0) else { return false };

@@ -376,12 +376,7 @@ impl Inliner<'_, '_> {
                 Math1::Log1p | Math1::Sinh | Math1::Asinh | Math1::Cbrt | Math1::Degrees | Math1::Radians => {
                     floor(0).filter(|x| *x >= 0.0).map(|_above| 0.0)
                 }
-                Math1::Log
-                | Math1::Log2
-                | Math1::Log10
-                | Math1::Tan
-                | Math1::Acosh
-                | Math1::Atanh => None,
+                Math1::Log | Math1::Log2 | Math1::Log10 | Math1::Tan | Math1::Acosh | Math1::Atanh => None,
             },
             Fop::Math2 { function: Math2::Hypot, .. } => Some(0.0),
             _unknown => None,
