@@ -64,7 +64,7 @@ LEAST_BEFORE_SOCKET = {"x + 1": 80, "sin * cos": 20, "sqrt(abs(...))": 20}
 
 
 def streamed(con, expression, table="t"):
-    """A query whose batches are dropped as they come."""
+    """A query whose batches are dropped as they come; `number` makes its text another one."""
 
     def run(number):
         for batch in con.sql(f"SELECT {expression} AS y{number} FROM {table}"):
@@ -93,7 +93,7 @@ def seconds(run, number):
 
 def pairs(first, second, rounds):
     """Medians of both and of their ratio, in turns."""
-    first(-1), second(-2)
+    first("a"), second("b")
     times = []
     for number in range(rounds):
         if number % 2:
@@ -164,7 +164,7 @@ def main():
     for number, name in enumerate(MATH):
         by_hand = bare(NUMPY[name], values)
         socket = streamed(con, f"socket_{number}(x)", "small")
-        socket(-1)
+        socket("a")
         waited = statistics.median(seconds(socket, n) for n in range(3)) * scale
         for kind in kinds:
             check(con, kind, number, name, values)

@@ -44,4 +44,7 @@ pub struct PlanOptions {
     /// Has functions whose bodies are known become part of the loops. Such a stage may fail with
     /// [`crate::ASK_PYTHON`]; then the morsel is one for the stage that was planned without this.
     pub body_of: Option<BodyOf>,
+    /// What such bodies give counts as nullable, as calls do, so that a stage with an aggregate has the same states as the one
+    /// with calls.
+    pub bodies_are_nullable: bool,
 }

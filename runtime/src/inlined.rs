@@ -51,6 +51,9 @@ impl Inlined {
         if !same_inputs(planned, &inlined) || leaves_traces(&planned.stage) || leaves_traces(&inlined.stage) {
             return None;
         }
+        if !same_states(&planned.stage, &inlined.stage) {
+            return None;
+        }
         let mut check = None;
         if matches!(planned.stage.sink, StageSink::Group { .. }) {
             same_table(&planned.stage, &mut inlined.stage)?;
@@ -170,6 +173,19 @@ fn leaves_traces(stage: &Stage) -> bool {
         || !stage.later.is_empty()
         || stage.joins.iter().any(|j| j.kept.is_some())
         || stage.segments.iter().any(|s| s.loop_.steps.iter().any(|s| matches!(s, Step::Visit { .. })))
+}
+
+/// Whether aggregates have the same states, which those of both are merged with.
+fn same_states(a: &Stage, b: &Stage) -> bool {
+    let states = |stage: &Stage| -> Vec<(AggFunc, Ty, bool, bool)> {
+        match stage.segments.last().map(|s| &s.loop_.sink) {
+            Some(Sink::Aggregate(aggs) | Sink::Group { aggs, .. }) => {
+                aggs.iter().map(|a| (a.func, a.ty, a.arg.is_some(), a.filter.is_some())).collect()
+            }
+            Some(Sink::Emit(_)) | None => vec![],
+        }
+    };
+    states(a) == states(b)
 }
 
 /// Gives the inlined stage the table of the other one; `None` if it would be another one.

@@ -140,6 +140,7 @@ impl Rewrite {
             is_boundary: Some(calls_udf),
             partitions_are_free: !above.reads_partitions,
             body_of: None,
+            bodies_are_nullable: false,
         };
         let reason = match plan_stage(&plan, &options) {
             Some(Support::Supported(planned)) => match self.fuse(&plan, planned, &options, above)? {
@@ -196,6 +197,7 @@ impl Rewrite {
             is_boundary: Some(calls_udf),
             partitions_are_free: false,
             body_of: None,
+            bodies_are_nullable: false,
         };
         let planned = match plan_stage(&split.projection, &options) {
             Some(Support::Supported(planned)) => planned,
@@ -266,7 +268,8 @@ impl Rewrite {
         if !stage_calls_udf(&planned.stage) {
             return None;
         }
-        let options = PlanOptions { body_of: Some(body_of), ..*options };
+        let bodies_are_nullable = !matches!(planned.stage.sink, StageSink::Emit(_));
+        let options = PlanOptions { body_of: Some(body_of), bodies_are_nullable, ..*options };
         let Some(Support::Supported(inlined)) = plan_stage(plan, &options) else { return None };
         // Nothing may be left of a morsel that is run again, nor of what a function did that is called.
         if stage_calls_udf(&inlined.stage) {

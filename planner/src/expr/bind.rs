@@ -103,9 +103,24 @@ impl StageBuilder {
             let name = sql(expr);
             return Ok(argument(Col::Value { id, data_type }, &name, args));
         }
+        // A user's function among the operands is a call of its own, so that an equal one elsewhere is shared with it.
+        if varies && self.enters(expr) && !is_volatile(expr) && !self.is_deep() {
+            self.depth += 1;
+            let made = self.call(expr, scope, cx, "it is an operand of a call".to_owned());
+            self.depth -= 1;
+            return Ok(argument(made?, &sql(expr), args));
+        }
         let children =
             expr.children().into_iter().map(|c| self.bind(c, scope, cx, args)).collect::<Native<Vec<_>>>()?;
         with_children(expr, children)
+    }
+
+    /// Whether the expression itself, not an operand of it, is a call that enters something.
+    fn enters(&self, expr: &Expr) -> bool {
+        let all = |is: crate::options::IsBoundary| {
+            expr.is::<ScalarFunctionExpr>() && is(expr) && !expr.children().into_iter().any(is)
+        };
+        self.options.is_boundary.is_some_and(all)
     }
 
     /// A value for a call that counts under the same condition. Where the condition does not hold,

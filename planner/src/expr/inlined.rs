@@ -47,16 +47,26 @@ impl StageBuilder {
         let ty = ty.ok_or_else(|| format!("no loop computes a function that returns {returns}"))?;
         // As for functions of SQL, `crate::precision` turns those into libm's whose last bit could show.
         let made = inline(&mut self.ir, &body.with_fast_math(), &args, ty).map_err(|e| e.to_string())?;
-        let Some(bail) = made.bail else { return Ok(made.value) };
+        let Some(bail) = made.bail else { return self.as_a_call(made.value) };
         let fine = self.total(Op::Not, &[bail])?;
         let guard = Op::Guard(ASK_PYTHON.to_owned());
         if !self.ir.nullable(made.value) {
-            return self.op(guard, &[made.value, fine], cx);
+            let guarded = self.op(guard, &[made.value, fine], cx)?;
+            return self.as_a_call(guarded);
         }
         // A guard looks only at rows where its operand is there, but a row that bails may be NULL so far.
         let always = self.ir.lit(Lit::Bool(true));
         let asked = self.op(guard, &[always, fine], cx)?;
         let never = self.total(Op::Not, &[asked])?;
         self.total(Op::NullIf, &[made.value, never])
+    }
+
+    /// The value, nullable if that is asked for; the loop that runs has it as it was.
+    fn as_a_call(&mut self, value: ValueId) -> Native<ValueId> {
+        if !self.options.bodies_are_nullable || self.ir.nullable(value) {
+            return Ok(value);
+        }
+        let never = self.ir.lit(Lit::Bool(false));
+        self.total(Op::NullIf, &[value, never])
     }
 }
