@@ -296,18 +296,7 @@ async fn dealt_groups_equal_unfused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_spill() {
     for partitions in ["1", "3"] {
-        let ours = session(&[
-            ("fuseline.fusion", "force"),
-            ("datafusion.execution.target_partitions", partitions),
-            ("datafusion.execution.batch_size", "1024"),
-            ("fuseline.morsel_rows", "8192"),
-        ]);
-        let pool = Arc::new(FairSpillPool::new(24 << 20));
-        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
-        let state = datafusion::execution::SessionStateBuilder::new_from_existing(ours.state())
-            .with_runtime_env(runtime)
-            .build();
-        let ours = SessionContext::new_with_state(state);
+        let ours = limited(partitions, 24 << 20);
         let sql = "SELECT count(*), sum(n), sum(s), min(k), max(k) FROM (SELECT value * 7919 AS k, count(*) AS n, \
                    sum(value) AS s FROM range(0, 2000000) GROUP BY value * 7919)";
         assert!(unfused_aggregates(&plan(&ours, sql).await).is_empty());
@@ -315,6 +304,48 @@ async fn groups_spill() {
         assert!(given.contains("| 2000000  | 2000000"), "{partitions}: {given}");
         assert!(given.contains("1999999000000") && given.contains("15837992081"), "{partitions}: {given}");
     }
+}
+
+/// A session in which all operators together may hold so many bytes.
+fn limited(partitions: &str, bytes: usize) -> SessionContext {
+    let ours = session(&[
+        ("fuseline.fusion", "force"),
+        ("datafusion.execution.target_partitions", partitions),
+        ("datafusion.execution.batch_size", "1024"),
+        ("fuseline.morsel_rows", "8192"),
+    ]);
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(bytes))).build_arc().unwrap();
+    let state = datafusion::execution::SessionStateBuilder::new_from_existing(ours.state())
+        .with_runtime_env(runtime)
+        .build();
+    SessionContext::new_with_state(state)
+}
+
+/// The states of variances and texts go to DataFusion's aggregate as its own do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variances_and_texts_spill() {
+    let sql = "SELECT count(*), sum(n), min(t), max(t), min(u), max(u), sum(v) FROM (SELECT value % 600000 * 7919 AS k, \
+               count(*) AS n, max(concat('some longer text, ', value)) AS t, min(concat('x', value)) AS u, \
+               var_pop(value) AS v FROM range(0, 1200000) GROUP BY value % 600000 * 7919)";
+    let expected = text(&unfused(), sql).await;
+    for partitions in ["1", "3"] {
+        let ours = limited(partitions, 48 << 20);
+        assert!(unfused_aggregates(&plan(&ours, sql).await).is_empty());
+        assert_eq!(text(&ours, sql).await, expected, "{partitions}");
+    }
+}
+
+/// Ten million groups fit 256 MB of memory, and files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_million_groups_in_256_megabytes() {
+    let groups = "SELECT value * 7919 AS k, count(*) AS n, sum(value) AS s FROM range(0, 10000000) GROUP BY value * 7919";
+    let sql = format!("SELECT count(*), sum(n), sum(s), min(k), max(k) FROM ({groups})");
+    let ours = limited("2", 256 << 20);
+    assert!(unfused_aggregates(&plan(&ours, &sql).await).is_empty());
+    let given = text(&ours, &sql).await;
+    assert!(given.contains("| 10000000 | 10000000"), "{given}");
+    assert!(given.contains("49999995000000") && given.contains("79189992081"), "{given}");
 }
 
 /// What stages do not do stays DataFusion's, with its reason.
