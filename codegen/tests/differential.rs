@@ -182,7 +182,9 @@ fn sums_floats(source: &Loop) -> bool {
     match &source.sink {
         // Filters in front of groups stay filters.
         Sink::Emit(_) | Sink::Group { .. } => false,
-        Sink::Aggregate(aggs) => aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty == Ty::F64),
+        Sink::Aggregate(aggs) => {
+            aggs.iter().any(|a| matches!(a.func, AggFunc::Sum | AggFunc::Spread) && a.ty == Ty::F64)
+        }
     }
 }
 

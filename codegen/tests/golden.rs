@@ -204,6 +204,9 @@ fn shown_outcome(outcome: &Outcome) -> String {
         text += &match &state.value {
             AggValue::Int(v) => format!("{} / {v}\n", state.count),
             AggValue::Float(v) => format!("{} / {}\n", state.count, Lit::F64(*v)),
+            AggValue::Spread(v) => {
+                format!("{} / {} {}\n", state.count, Lit::F64(v.mean), Lit::F64(v.squares))
+            }
             AggValue::Text(v) => format!("{} / {v:?}\n", state.count),
         };
     }

@@ -91,6 +91,12 @@ pub struct GroupRef {
     pub far: u64,
     /// Not 0 while every key gets a record of its own, so that nothing is looked up.
     pub append: u64,
+    /// While they are not null, for a key that is one integer: cells, without a key before them, by value minus
+    /// `dense_base`, of every copy; behind those of the `dense_len` values lie those of NULL. For chunks
+    /// without any other value.
+    pub direct: [*mut u8; RECORD_COPIES],
+    /// A byte per place of `direct`, to be made 1 where it was updated.
+    pub present: *mut u8,
 }
 
 /// An input column from its first row of the call on.

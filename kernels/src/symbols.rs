@@ -147,7 +147,10 @@ fn kernels() -> Vec<Symbol> {
             rt_dec_fits, rt_dec_from_i64, rt_dec_from_u64, rt_dec_to_i64, rt_dec_to_u64,
             rt_dec_from_f64, rt_dec_to_f64,
         }
-        group::kernels { rt_group_resolve, rt_group_append, rt_group_pack_text, rt_group_check_texts }
+        group::kernels {
+            rt_group_resolve, rt_group_append, rt_group_pack_text, rt_group_pack_utf8, rt_group_pack_large_utf8,
+            rt_group_check_texts, rt_group_outside_i64, rt_group_outside_i32, rt_group_outside_i16, rt_group_offer_text,
+        }
         join::kernels {
             rt_join_probe_i8, rt_join_probe_i16, rt_join_probe_i32, rt_join_probe_i64, rt_join_probe_u8,
             rt_join_probe_u16, rt_join_probe_u32, rt_join_probe_u64, rt_join_probe_packed, rt_join_fetch_1,

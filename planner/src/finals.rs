@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, TimeUnit, i256};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err};
-use fuseline_codegen::ir::{AggState, AggValue};
+use fuseline_codegen::ir::{AggState, AggValue, Spread};
 
 /// How one output column comes from a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,26 @@ pub enum Finish {
     /// `wide` says that the sum has more digits of headroom than 38, so that only the result can
     /// overflow.
     AvgDecimal { sum_scale: i8, wide: bool },
+    /// A variance, or a standard deviation, of Float64.
+    Spread(SpreadResult),
+}
+
+/// What is wanted of the spread of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpreadResult {
+    /// Of a sample: divided by one value less; null for a single one.
+    pub sample: bool,
+    /// The standard deviation rather than the variance.
+    pub root: bool,
+}
+
+impl SpreadResult {
+    /// `None` where there are too few values.
+    pub fn of(self, spread: Spread) -> Option<f64> {
+        let divisor = if self.sample { spread.count.saturating_sub(1) } else { spread.count };
+        let variance = spread.squares / divisor as f64;
+        (divisor > 0).then_some(if self.root { variance.sqrt() } else { variance })
+    }
 }
 
 /// One column of the row.
@@ -40,7 +60,17 @@ impl FinalColumn {
             Finish::Value => scalar(&self.data_type, &state.value),
             Finish::AvgFloat => match &state.value {
                 AggValue::Float(sum) => Ok(ScalarValue::Float64(Some(sum / state.count as f64))),
-                AggValue::Int(_) | AggValue::Text(_) => internal_err!("a float average over another sum"),
+                AggValue::Int(_) | AggValue::Text(_) | AggValue::Spread(_) => {
+                    internal_err!("a float average over another sum")
+                }
+            },
+            Finish::Spread(wanted) => match &state.value {
+                // Of one value DataFusion says 0 without a look, also where that is no number.
+                AggValue::Spread(s) if s.count == 1 && !wanted.sample => Ok(ScalarValue::Float64(Some(0.0))),
+                AggValue::Spread(s) => Ok(ScalarValue::Float64(wanted.of(*s))),
+                AggValue::Int(_) | AggValue::Float(_) | AggValue::Text(_) => {
+                    internal_err!("a variance of a state that has none")
+                }
             },
             Finish::AvgDecimal { sum_scale, wide } => match (&state.value, &self.data_type) {
                 (AggValue::Int(sum), DataType::Decimal128(p, s)) => {
@@ -99,6 +129,7 @@ pub fn scalar(data_type: &DataType, value: &AggValue) -> Result<ScalarValue> {
                 _ => mismatch(),
             };
         }
+        AggValue::Spread(_) => return mismatch(),
         AggValue::Int(v) => *v,
     };
     let v64 = int as i64;

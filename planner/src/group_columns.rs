@@ -1,6 +1,6 @@
 //! From the settled table of a grouping stage to its output columns.
 
-use crate::finals::decimal_avg;
+use crate::finals::{SpreadResult, decimal_avg};
 use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, UInt64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
@@ -44,6 +44,21 @@ pub enum GroupColumn {
         sum_scale: i8,
         wide: bool,
     },
+    /// A variance or a standard deviation.
+    Spread {
+        agg: usize,
+        wanted: SpreadResult,
+    },
+    /// The parts of its state, which are never null.
+    SpreadCount {
+        agg: usize,
+    },
+    SpreadMean {
+        agg: usize,
+    },
+    SpreadSquares {
+        agg: usize,
+    },
 }
 
 impl GroupColumn {
@@ -70,7 +85,10 @@ impl GroupColumn {
             }
             GroupColumn::Value { agg, count } => {
                 let valid = count.map(counted);
-                groups.agg_array(*agg, rows, data_type, valid).map_err(internal)?
+                let DataType::Dictionary(_, values) = data_type else {
+                    return groups.agg_array(*agg, rows, data_type, valid).map_err(internal);
+                };
+                cast(&groups.agg_array(*agg, rows, values, valid).map_err(internal)?, data_type)?
             }
             GroupColumn::Truth { agg, count } => {
                 let bits: BooleanBuffer = groups.counts(*agg, rows.clone()).map(|v| v == 1).collect();
@@ -80,6 +98,21 @@ impl GroupColumn {
                 let pairs = groups.floats(*agg, rows.clone()).zip(groups.counts(*count, rows.clone()));
                 let averages: Vec<f64> = pairs.map(|(sum, n)| sum / n as f64).collect();
                 Arc::new(Float64Array::new(averages.into(), some_nulls(counted(*count))))
+            }
+            GroupColumn::Spread { agg, wanted } => {
+                Arc::new(groups.spreads(*agg, rows).map(|s| wanted.of(s)).collect::<Float64Array>())
+            }
+            GroupColumn::SpreadCount { agg } => {
+                let counts: Vec<u64> = groups.spreads(*agg, rows).map(|s| s.count).collect();
+                Arc::new(UInt64Array::from(counts))
+            }
+            GroupColumn::SpreadMean { agg } => {
+                let means: Vec<f64> = groups.spreads(*agg, rows).map(|s| s.mean).collect();
+                Arc::new(Float64Array::from(means))
+            }
+            GroupColumn::SpreadSquares { agg } => {
+                let squares: Vec<f64> = groups.spreads(*agg, rows).map(|s| s.squares).collect();
+                Arc::new(Float64Array::from(squares))
             }
             GroupColumn::AvgDecimal { agg, count, sum_scale, wide } => {
                 let DataType::Decimal128(precision, scale) = data_type else {

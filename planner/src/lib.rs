@@ -17,7 +17,7 @@ pub mod support;
 mod tests;
 
 pub use expr::ASK_PYTHON;
-pub use finals::{FinalColumn, Finish};
+pub use finals::{FinalColumn, Finish, SpreadResult};
 pub use group_columns::GroupColumn;
 pub use operators::{plan_stage, series_rows};
 pub use options::{FusionMode, PlanOptions};

@@ -30,7 +30,7 @@ pub(crate) fn settle(loop_: &mut Loop, exact: bool, outputs_exact: impl Fn(usize
             }
             for agg in aggs {
                 match agg.func {
-                    AggFunc::Sum | AggFunc::Count => {}
+                    AggFunc::Sum | AggFunc::Count | AggFunc::Spread => {}
                     AggFunc::Min | AggFunc::Max => agg.arg.into_iter().for_each(&mut need),
                 }
                 agg.filter.into_iter().for_each(&mut need);

@@ -484,7 +484,7 @@ fn takes_all_partitions(stage: &Stage) -> bool {
 fn sums_floats(stage: &Stage) -> bool {
     stage.ending().segments.last().is_some_and(|s| match &s.loop_.sink {
         Sink::Aggregate(aggs) | Sink::Group { aggs, .. } => {
-            aggs.iter().any(|a| a.func == AggFunc::Sum && a.ty.is_float())
+            aggs.iter().any(|a| matches!(a.func, AggFunc::Sum | AggFunc::Spread) && a.ty.is_float())
         }
         Sink::Emit(_) => false,
     })

@@ -10,7 +10,7 @@ use super::targets::{Finished, Growth, Target, finish, grow};
 use super::{CompileError, CompiledLoop};
 use crate::groups::Groups;
 use crate::ir::agg::{combine_f64, wrap_to};
-use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Loop, Op, Sink, Ty};
+use crate::ir::{Agg, AggFunc, AggState, AggValue, CHUNK, GROUP, Lit, Loop, Op, Sink, Spread, Ty};
 use crate::joins::JoinLayout;
 use crate::run::{EvalError, LoopOutput, Morsel};
 use arrow::array::{
@@ -475,7 +475,7 @@ fn first_slot(agg: &Agg, text: Option<&mut Extreme>) -> AggSlot {
         return slot;
     }
     let least = match agg.func {
-        AggFunc::Count | AggFunc::Sum => return slot,
+        AggFunc::Count | AggFunc::Sum | AggFunc::Spread => return slot,
         AggFunc::Min => true,
         AggFunc::Max => false,
     };
@@ -505,6 +505,12 @@ fn state(agg: &Agg, slot: &AggSlot, text: Option<Box<Extreme>>) -> AggState {
         AggFunc::Sum if agg.ty == Ty::F64 => AggValue::Float(combine_f64(&slot.lanes.map(f64::from_bits))),
         AggFunc::Sum if agg.ty == Ty::I128 => AggValue::Int(pair as i128),
         AggFunc::Sum => AggValue::Int(wrap_to(agg.ty, i128::from(slot.lanes[0].wrapping_add(slot.lanes[1])))),
+        AggFunc::Spread => {
+            // Three parts of one word each, every one in 16 bytes.
+            let [count, mean, squares] = [slot.lanes[0], slot.lanes[2], slot.lanes[4]];
+            let (mean, squares) = (f64::from_bits(mean), f64::from_bits(squares));
+            AggValue::Spread(Spread { count, mean, squares }.with_one_nan())
+        }
         AggFunc::Min | AggFunc::Max => {
             if slot.count == 0 {
                 return AggState { count: 0, ..AggState::empty(agg) };

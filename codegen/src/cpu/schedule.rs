@@ -148,7 +148,8 @@ pub(super) fn group_reads(lp: &Loop) -> Vec<(ValueId, Need)> {
     keys.chain(aggs.iter().flat_map(operands)).collect()
 }
 
-fn operands(agg: &Agg) -> impl Iterator<Item = (ValueId, Need)> {
+/// What an aggregate by group reads.
+pub(super) fn operands(agg: &Agg) -> impl Iterator<Item = (ValueId, Need)> {
     let need = if agg.func == AggFunc::Count { Need::VALID } else { Need::BOTH };
     agg.arg.map(|v| (v, need)).into_iter().chain(agg.filter.map(|v| (v, Need::BOTH)))
 }
@@ -219,8 +220,9 @@ fn phases(
     let mut aggs: Vec<(usize, Kind)> = Vec::new();
     if sink && let Sink::Aggregate(list) = &lp.sink {
         for (at, agg) in list.iter().enumerate() {
-            let wide = agg.func != AggFunc::Count && agg.ty == Ty::I128;
-            aggs.push((at, if wide { Kind::Scalar } else { Kind::Lanes }));
+            // A spread takes its values one after the other.
+            let scalar = agg.func == AggFunc::Spread || agg.func != AggFunc::Count && agg.ty == Ty::I128;
+            aggs.push((at, if scalar { Kind::Scalar } else { Kind::Lanes }));
         }
     }
     let mut out: Vec<Phase> = Vec::new();

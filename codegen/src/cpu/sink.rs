@@ -60,7 +60,7 @@ pub(super) struct Counts(Vec<Count>);
 pub(super) fn is_text_extreme(agg: &Agg) -> bool {
     match agg.func {
         AggFunc::Min | AggFunc::Max => agg.ty == Ty::Str,
-        AggFunc::Count | AggFunc::Sum => false,
+        AggFunc::Count | AggFunc::Sum | AggFunc::Spread => false,
     }
 }
 
@@ -110,6 +110,7 @@ impl<'l> Emitter<'_, 'l> {
             let mut list = Vec::new();
             match (agg.func, agg.ty) {
                 (AggFunc::Count, _) | (AggFunc::Min | AggFunc::Max, Ty::Str) => {}
+                (AggFunc::Spread, _) => list.extend([types::I64, types::F64, types::F64]),
                 (_, Ty::I128) => list.push(types::I128),
                 (AggFunc::Sum, Ty::F64) => list.extend([types::F64X2; 4]),
                 (AggFunc::Sum, Ty::I64 | Ty::U64) => list.push(types::I64X2),
@@ -337,6 +338,9 @@ impl Lanes<'_, '_, '_> {
             match (func, agg.arg) {
                 (AggFunc::Count, _) | (_, None) => {}
                 (AggFunc::Min | AggFunc::Max, Some(_)) if ty == Ty::Str => {}
+                (AggFunc::Spread, Some(_)) => {
+                    return Err(CompileError::Backend("the spread of values is no sum of lanes".to_owned()));
+                }
                 (AggFunc::Sum, Some(arg)) => self.feed_sum(*a, ty, arg, mask)?,
                 (AggFunc::Min | AggFunc::Max, Some(arg)) => {
                     self.feed_extreme(*a, func == AggFunc::Min, ty, arg, mask)?;
@@ -456,7 +460,37 @@ impl Lanes<'_, '_, '_> {
 }
 
 impl Scalars<'_, '_, '_> {
-    /// Feeds one row to aggregates of 128-bit values.
+    /// Feeds one row to the spread of an aggregate's values, if it counts.
+    fn feed_spread(&mut self, agg: usize, arg: ValueId, counts: Option<Value>) -> Result<(), CompileError> {
+        let x = self.data(arg)?;
+        let vars = [0, 1, 2].map(|part| self.e.aggs[agg].parts[part].var);
+        let before = vars.map(|var| self.e.b.use_var(var));
+        let after = self.spread_with(before, x);
+        for (var, (before, after)) in vars.into_iter().zip(before.into_iter().zip(after)) {
+            let after = match counts {
+                Some(counts) => self.choose(counts, after, before),
+                None => after,
+            };
+            self.e.b.def_var(var, after);
+        }
+        Ok(())
+    }
+
+    /// Count, mean and squared distances with one more value: `Spread::with`, step by step.
+    pub(super) fn spread_with(&mut self, [count, mean, squares]: [Value; 3], x: Value) -> [Value; 3] {
+        let b = &mut self.e.b;
+        let count = b.ins().iadd_imm_u(count, 1);
+        let before = b.ins().fsub(x, mean);
+        let n = b.ins().fcvt_from_sint(types::F64, count);
+        let step = b.ins().fdiv(before, n);
+        let mean = b.ins().fadd(step, mean);
+        let after = b.ins().fsub(x, mean);
+        let product = b.ins().fmul(before, after);
+        let squares = b.ins().fadd(squares, product);
+        [count, mean, squares]
+    }
+
+    /// Feeds one row to aggregates of 128-bit values and to spreads.
     pub(super) fn feed_aggs(&mut self, aggs: &[usize]) -> Result<(), CompileError> {
         for a in aggs {
             let agg = self.e.agg(*a);
@@ -481,12 +515,16 @@ impl Scalars<'_, '_, '_> {
                 let after = self.e.b.ins().iadd(before, one);
                 self.e.b.def_var(var, after);
             }
+            if agg.func == AggFunc::Spread {
+                self.feed_spread(*a, arg, counts)?;
+                continue;
+            }
             let var = self.e.aggs[*a].parts[0].var;
             let before = self.e.b.use_var(var);
             let (least, func) = (agg.func == AggFunc::Min, agg.func);
             let x = self.data(arg)?;
             let candidate = match func {
-                AggFunc::Sum | AggFunc::Count => self.e.b.ins().iadd(before, x),
+                AggFunc::Sum | AggFunc::Count | AggFunc::Spread => self.e.b.ins().iadd(before, x),
                 AggFunc::Min | AggFunc::Max => {
                     let less = self.e.b.ins().icmp(IntCC::SignedLessThan, x, before);
                     let (yes, no) = if least { (x, before) } else { (before, x) };

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::DataType;
 use fuseline_kernels::group::text::{NULL_HEADER, is_long};
-use fuseline_kernels::group::{CellKind, read_wide};
+use fuseline_kernels::group::{CellKind, Spread, read_text, read_wide};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -48,23 +48,8 @@ impl Groups {
     }
 
     fn text_array(&self, place: &KeyPlace, rows: Range<usize>) -> Result<ArrayRef, EvalError> {
-        /// Appends the string of each group.
-        macro_rules! build {
-            ($builder:expr) => {{
-                let mut builder = $builder;
-                for group in rows {
-                    builder.append_option(self.text(group, place));
-                }
-                Ok(Arc::new(builder.finish()))
-            }};
-        }
         let count = rows.len();
-        match &place.data_type {
-            DataType::Utf8 => build!(StringBuilder::with_capacity(count, 0)),
-            DataType::LargeUtf8 => build!(LargeStringBuilder::with_capacity(count, 0)),
-            DataType::Utf8View => build!(StringViewBuilder::with_capacity(count)),
-            other => Err(EvalError::Binding(format!("text does not leave as {other}"))),
-        }
+        strings(rows.map(|group| self.text(group, place)), count, &place.data_type)
     }
 
     /// The string of a group's key: in its own words, or where the pointer points.
@@ -92,6 +77,15 @@ impl Groups {
         Some(unsafe { std::str::from_utf8_unchecked(bytes) })
     }
 
+    /// The text of a minimum or maximum.
+    fn kept_text(&self, group: usize, agg: usize) -> Option<&str> {
+        let word = self.layout.shape.cells[agg].word;
+        // SAFETY: the cell has two words, and the table or what it came from keeps the text; texts are valid UTF-8.
+        unsafe {
+            read_text(self.table.record(group)[word..].as_ptr()).map(|t| std::str::from_utf8_unchecked(t))
+        }
+    }
+
     fn wide(&self, group: usize, word: usize) -> i128 {
         let words = &self.table.record(group)[word..word + 2];
         // SAFETY: two words.
@@ -114,6 +108,16 @@ impl Groups {
         rows.map(move |group| self.wide(group, word))
     }
 
+    /// What variances are made of, of some groups.
+    pub fn spreads(&self, agg: usize, rows: Range<usize>) -> impl Iterator<Item = Spread> + '_ {
+        let word = self.layout.shape.cells[agg].word;
+        rows.map(move |group| {
+            let words = &self.table.record(group)[word..word + 3];
+            // SAFETY: three words.
+            unsafe { Spread::read(words.as_ptr()) }.with_one_nan()
+        })
+    }
+
     /// The states of an aggregate as an array of this type, which has the representation of the state:
     /// null where `valid` says so.
     ///
@@ -134,6 +138,13 @@ impl Groups {
                 Buffer::from_vec(self.wides(agg, rows).collect::<Vec<i128>>())
             }
             CellKind::SumF64 => Buffer::from_vec(self.floats(agg, rows).collect::<Vec<f64>>()),
+            CellKind::TextMin | CellKind::TextMax => {
+                let texts = rows.map(|group| self.kept_text(group, agg));
+                return strings(texts, len, data_type);
+            }
+            CellKind::Spread => {
+                return Err(EvalError::Binding("the spread of values has several columns".to_owned()));
+            }
             CellKind::Sum64 => Buffer::from_vec(words.collect::<Vec<u64>>()),
             CellKind::Min64 | CellKind::Max64 => {
                 debug_assert!(func != AggFunc::Count);
@@ -147,6 +158,30 @@ impl Groups {
             }
         };
         array(data_type, len, values, valid.filter(|n| n.null_count() > 0))
+    }
+}
+
+/// So many texts as an array of this type.
+fn strings<'t>(
+    texts: impl Iterator<Item = Option<&'t str>>,
+    count: usize,
+    data_type: &DataType,
+) -> Result<ArrayRef, EvalError> {
+    /// Appends every text.
+    macro_rules! build {
+        ($builder:expr) => {{
+            let mut builder = $builder;
+            for text in texts {
+                builder.append_option(text);
+            }
+            Ok(Arc::new(builder.finish()))
+        }};
+    }
+    match data_type {
+        DataType::Utf8 => build!(StringBuilder::with_capacity(count, 0)),
+        DataType::LargeUtf8 => build!(LargeStringBuilder::with_capacity(count, 0)),
+        DataType::Utf8View => build!(StringViewBuilder::with_capacity(count)),
+        other => Err(EvalError::Binding(format!("text does not leave as {other}"))),
     }
 }
 

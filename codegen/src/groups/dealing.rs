@@ -76,9 +76,10 @@ impl Groups {
         self.table.append(dealing.blind > 0);
     }
 
-    /// Says what may become of the table; at first nothing may.
-    pub fn allow_dealing(&mut self, may: MayDeal) {
-        self.may_deal = may;
+    /// Says what may become of the table; at first nothing may. `keep_memory`: what was dealt may stay with the
+    /// process for the next table, which only pays off, and is only right, where nobody counts it.
+    pub fn allow_dealing(&mut self, may: MayDeal, keep_memory: bool) {
+        (self.may_deal, self.keep_memory) = (may, keep_memory);
     }
 
     /// Whether rows are better read in small morsels.
@@ -87,7 +88,7 @@ impl Groups {
     }
 
     fn deal(&mut self, parts: usize) {
-        let mut dealt = Dealt::new(&self.layout.shape, parts);
+        let mut dealt = Dealt::new(&self.layout.shape, parts, self.keep_memory);
         dealt.take(&mut self.table);
         self.table = GroupTable::new(self.layout.shape.clone(), 0);
         self.table.reserve(2 * SMALL);
@@ -97,7 +98,8 @@ impl Groups {
     /// All groups, dealt: to so many parts unless they have been to others.
     pub fn into_dealt(mut self, parts: usize) -> DealtGroups {
         let dealing = self.dealing.take();
-        let mut dealt = dealing.map_or_else(|| Dealt::new(&self.layout.shape, parts), |d| d.dealt);
+        let mut dealt =
+            dealing.map_or_else(|| Dealt::new(&self.layout.shape, parts, self.keep_memory), |d| d.dealt);
         dealt.take(&mut self.table);
         DealtGroups { layout: self.layout, dealt }
     }
@@ -123,7 +125,7 @@ impl Groups {
         let dealt = match &self.dealing {
             Some(dealing) => dealing.dealt.growth(after),
             None if after >= LARGE && self.may_deal != MayDeal::Never => {
-                Dealt::new(&self.layout.shape, PARTS).growth(after)
+                Dealt::new(&self.layout.shape, PARTS, self.keep_memory).growth(after)
             }
             None => 0,
         };
@@ -150,7 +152,7 @@ impl DealtGroups {
     /// The records of a part, for their keys and states to be read while `self` lives.
     pub fn part(&self, part: usize) -> Groups {
         let table = GroupTable::of_part(self.layout.shape.clone(), &self.dealt, part);
-        Groups { layout: Arc::clone(&self.layout), table, dealing: None, may_deal: MayDeal::Never }
+        Groups::undealt(Arc::clone(&self.layout), table)
     }
 }
 
@@ -174,12 +176,7 @@ impl PartMerger {
         for worker in workers {
             self.table.merge_part(&worker.dealt, part);
         }
-        Groups {
-            layout: Arc::clone(&self.layout),
-            table: self.table.take_part(),
-            dealing: None,
-            may_deal: MayDeal::Never,
-        }
+        Groups::undealt(Arc::clone(&self.layout), self.table.take_part())
     }
 }
 
@@ -205,7 +202,7 @@ mod tests {
     /// Fills a table as a worker does.
     fn fill(code: &dyn RunLoop, columns: &[ArrayRef], dense_limit: usize) -> Groups {
         let mut groups = Groups::new(code.source(), dense_limit).unwrap();
-        groups.allow_dealing(MayDeal::Always);
+        groups.allow_dealing(MayDeal::Always, true);
         let (rows, mut at) = (columns[0].len(), 0);
         while at < rows {
             let most = if groups.is_dealing() { 1 << 14 } else { 1 << 16 };

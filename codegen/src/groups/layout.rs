@@ -119,10 +119,13 @@ fn cell_kind(agg: &Agg) -> CellKind {
         (AggFunc::Sum, Ty::F64 | Ty::F32) => CellKind::SumF64,
         (AggFunc::Sum, Ty::I128) => CellKind::Sum128,
         (AggFunc::Sum, _) => CellKind::Sum64,
+        (AggFunc::Min, Ty::Str) => CellKind::TextMin,
+        (AggFunc::Max, Ty::Str) => CellKind::TextMax,
         (AggFunc::Min, Ty::I128) => CellKind::Min128,
         (AggFunc::Min, _) => CellKind::Min64,
         (AggFunc::Max, Ty::I128) => CellKind::Max128,
         (AggFunc::Max, _) => CellKind::Max64,
+        (AggFunc::Spread, _) => CellKind::Spread,
     }
 }
 

@@ -3,13 +3,14 @@
 //!
 //! A [`Groups`] belongs to one worker and outlives its morsels. Compiled code and interpreter may take
 //! turns with it, and leave the same bits: both send row `j` of a chunk (its position after the last
-//! filter) to copy `j % 4` of its group's cells, while there are copies (see
-//! [`fuseline_kernels::group::hash_table`]). So a float sum depends on the rows, their order and where
+//! filter) to copy `j % 4` of its group's cells, while there are copies, and chunks of integers of a small range
+//! to cells by value (see [`fuseline_kernels::group::hash_table`]). So a float sum depends on the rows, their order and where
 //! morsels were cut, and on nothing else, also where [`dealing`] gives up a table that has grown large. A sum that
 //! is not a number is read as the one NaN.
 
 mod columns;
 mod dealing;
+mod find;
 mod layout;
 mod update;
 
@@ -33,6 +34,7 @@ pub struct Groups {
     /// What was dealt out of a table that had grown large, and how that is going.
     dealing: Option<Dealing>,
     may_deal: MayDeal,
+    keep_memory: bool,
 }
 
 impl Groups {
@@ -44,7 +46,12 @@ impl Groups {
 
     pub fn with_layout(layout: Arc<GroupLayout>, dense_limit: usize) -> Groups {
         let table = GroupTable::new(layout.shape.clone(), dense_limit);
-        Groups { layout, table, dealing: None, may_deal: MayDeal::Never }
+        Groups::undealt(layout, table)
+    }
+
+    /// Groups that are not dealt out.
+    fn undealt(layout: Arc<GroupLayout>, table: GroupTable) -> Groups {
+        Groups { layout, table, dealing: None, may_deal: MayDeal::Never, keep_memory: false }
     }
 
     pub fn layout(&self) -> &Arc<GroupLayout> {
@@ -69,10 +76,6 @@ impl Groups {
     /// Merges the groups of another, settled table of the same layout; theirs are the later rows.
     pub fn merge(&mut self, later: &Groups) {
         self.table.merge(&later.table);
-    }
-
-    pub(crate) fn table(&mut self) -> &mut GroupTable {
-        &mut self.table
     }
 
     pub(crate) fn view(&mut self) -> *mut GroupRef {

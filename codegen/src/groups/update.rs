@@ -3,7 +3,7 @@
 use super::layout::{KeyPlace, order_form};
 use crate::ir::{AggFunc, AggValue, Ty};
 use fuseline_kernels::group::text::{NULL_HEADER, text_words};
-use fuseline_kernels::group::{Cell, CellKind, read_wide};
+use fuseline_kernels::group::{Cell, CellKind, Spread, read_wide};
 use fuseline_kernels::strings::StrRef;
 
 /// One row of a key.
@@ -83,14 +83,20 @@ pub(crate) fn update_cell(record: &mut [u64], cell: Cell, func: AggFunc, ty: Ty,
         (AggValue::Float(v), Ty::F32) => i64::from((*v as f32).to_bits() as i32) as u64,
         (AggValue::Float(v), _) => v.to_bits(),
         (AggValue::Int(v), _) => *v as u64,
-        // Cells hold no text; the verifier admits none, and a count does not look.
-        (AggValue::Text(_), _) => 0,
+        // A count does not look.
+        (AggValue::Text(_) | AggValue::Spread(_), _) => 0,
     };
     match cell.kind {
         CellKind::Sum64 => at[0] = at[0].wrapping_add(if func == AggFunc::Count { 1 } else { bits }),
         CellKind::SumF64 => at[0] = (f64::from_bits(at[0]) + f64::from_bits(bits)).to_bits(),
         CellKind::Min64 => at[0] = (at[0] as i64).min(order_form(ty, bits) as i64) as u64,
         CellKind::Max64 => at[0] = (at[0] as i64).max(order_form(ty, bits) as i64) as u64,
+        // A table's own, since it keeps them.
+        CellKind::TextMin | CellKind::TextMax => {}
+        CellKind::Spread => {
+            // SAFETY: the cell has three words.
+            unsafe { Spread::read(at.as_ptr()).with(f64::from_bits(bits)).write(at.as_mut_ptr()) }
+        }
         CellKind::Sum128 | CellKind::Min128 | CellKind::Max128 => {
             let AggValue::Int(v) = *value else { return };
             // SAFETY: the cell has two words.
@@ -98,9 +104,14 @@ pub(crate) fn update_cell(record: &mut [u64], cell: Cell, func: AggFunc, ty: Ty,
             let after = match cell.kind {
                 CellKind::Min128 => before.min(v),
                 CellKind::Max128 => before.max(v),
-                CellKind::Sum128 | CellKind::Sum64 | CellKind::SumF64 | CellKind::Min64 | CellKind::Max64 => {
-                    before.wrapping_add(v)
-                }
+                CellKind::Sum128
+                | CellKind::Sum64
+                | CellKind::SumF64
+                | CellKind::Min64
+                | CellKind::Max64
+                | CellKind::Spread
+                | CellKind::TextMin
+                | CellKind::TextMax => before.wrapping_add(v),
             };
             (at[0], at[1]) = (after as u64, (after >> 64) as u64);
         }

@@ -11,11 +11,15 @@
 //! data and where morsels are cut, never on threads. A sum that is not a number is the one NaN,
 //! whatever NaNs went in.
 //!
+//! A spread runs over a morsel's rows in their order, one after the other, and is merged like sums; it has the one
+//! NaN too.
+//!
 //! By group the same functions accumulate into cells of a table, see [`crate::groups`], where a float sum
 //! has its own order, and there is no count but by [`AggFunc::Count`].
 
 use super::pipeline::ValueId;
 use super::types::Ty;
+use fuseline_kernels::group::Spread;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AggFunc {
@@ -27,6 +31,8 @@ pub enum AggFunc {
     /// zeros -0.0 is the lesser. Numeric types and text.
     Min,
     Max,
+    /// Count, mean and squared distances of F64, which variances are made of; see [`Spread`].
+    Spread,
 }
 
 /// One aggregate of a sink.
@@ -48,6 +54,7 @@ pub enum AggValue {
     Float(f64),
     /// Owned: the batch that the text was in is long gone when states are merged.
     Text(String),
+    Spread(Spread),
 }
 
 /// The state of one aggregate over some rows: `count` rows counted; `value` is the sum, minimum or
@@ -62,6 +69,7 @@ pub struct AggState {
 impl AggState {
     pub fn empty(agg: &Agg) -> AggState {
         let value = match agg.ty {
+            _ if agg.func == AggFunc::Spread => AggValue::Spread(Spread::default()),
             Ty::F32 | Ty::F64 => AggValue::Float(0.0),
             Ty::Str => AggValue::Text(String::new()),
             Ty::Bool
@@ -102,6 +110,9 @@ impl AggState {
             }
             (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
                 AggValue::Float(if b.total_cmp(&a).is_gt() { *b } else { a })
+            }
+            (AggFunc::Spread, AggValue::Spread(a), AggValue::Spread(b)) => {
+                AggValue::Spread(a.merged(*b).with_one_nan())
             }
             (AggFunc::Min, AggValue::Text(a), AggValue::Text(b)) => {
                 AggValue::Text(if *b < a { b.clone() } else { a })

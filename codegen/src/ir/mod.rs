@@ -19,6 +19,7 @@ pub mod verify;
 
 pub use agg::{Agg, AggFunc, AggState, AggValue};
 pub use build::LoopBuilder;
+pub use fuseline_kernels::group::Spread;
 pub use op::{
     Bound, CmpOp, DatePart, MOST_JOIN_KEYS, MathBin, MathFn, OnFail, Op, Overflow, Precision, StrTest,
     TimeUnit, TruncTo,

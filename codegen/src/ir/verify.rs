@@ -228,12 +228,6 @@ fn sink(source: &Loop) -> Result<(), VerifyError> {
             for (output, GroupKey { value, data_type, nullable }) in keys.iter().enumerate() {
                 leaves(source, output, *value, data_type, *nullable)?;
             }
-            // Their states are words.
-            let text = |a: &Agg| a.func != AggFunc::Count && a.ty == Ty::Str;
-            if let Some(aggregate) = aggs.iter().position(text) {
-                let message = "text has no state by group".to_owned();
-                return Err(VerifyError::Aggregate { aggregate, message });
-            }
             aggregates(source, aggs)
         }
     }
@@ -270,8 +264,11 @@ fn agg_types(source: &Loop, agg: &Agg) -> Result<(), String> {
     let arg = agg.arg.map(|a| source.value(a).ty);
     let ok = match (agg.func, arg) {
         (AggFunc::Count, _) => agg.ty == Ty::I64,
-        (AggFunc::Sum | AggFunc::Min | AggFunc::Max, None) => return Err("an argument is missing".to_owned()),
+        (AggFunc::Sum | AggFunc::Min | AggFunc::Max | AggFunc::Spread, None) => {
+            return Err("an argument is missing".to_owned());
+        }
         (AggFunc::Sum, Some(ty)) => agg.ty == ty && matches!(ty, Ty::I64 | Ty::U64 | Ty::I128 | Ty::F64),
+        (AggFunc::Spread, Some(ty)) => agg.ty == ty && ty == Ty::F64,
         (AggFunc::Min | AggFunc::Max, Some(ty)) => agg.ty == ty && (ty.is_numeric() || ty == Ty::Str),
     };
     let shown_arg = arg.map_or("*", Ty::name);

@@ -69,6 +69,10 @@ fn bits(state: &AggState) -> (u8, u128, &str) {
     match &state.value {
         AggValue::Int(v) => (0, if counts { *v as u128 } else { 0 }, ""),
         AggValue::Float(v) => (1, if counts { u128::from(v.to_bits()) } else { 0 }, ""),
+        AggValue::Spread(v) => {
+            let wide = u128::from(v.mean.to_bits()) << 64 | u128::from(v.squares.to_bits());
+            (3, if counts { wide } else { 0 }, "")
+        }
         AggValue::Text(v) => (2, 0, if counts { v } else { "" }),
     }
 }

@@ -543,8 +543,6 @@ impl Grower<'_> {
             keys.push(GroupKey { value, data_type, nullable });
         }
         let aggs = if self.r.percent(10) { vec![] } else { self.aggs() };
-        // Text has no state by group.
-        let aggs = aggs.into_iter().filter(|a| a.func == AggFunc::Count || a.ty != Ty::Str).collect();
         Sink::Group { keys, aggs }
     }
 
@@ -552,13 +550,17 @@ impl Grower<'_> {
         let mut aggs = Vec::new();
         for _ in 0..1 + self.r.below(4) {
             let filter = if self.r.percent(30) { Some(self.value(Ty::Bool, 1)) } else { None };
-            let agg = match self.r.below(6) {
+            let agg = match self.r.below(7) {
                 0 => Agg { func: AggFunc::Count, arg: None, filter, ty: Ty::I64 },
                 1 => {
                     let ty = self.r.pick(&Ty::ALL);
                     Agg { func: AggFunc::Count, arg: Some(self.value(ty, 1)), filter, ty: Ty::I64 }
                 }
-                2 | 3 => {
+                2 => {
+                    let arg = Some(self.value(Ty::F64, 2));
+                    Agg { func: AggFunc::Spread, arg, filter, ty: Ty::F64 }
+                }
+                3 | 4 => {
                     let ty = self.r.pick(&[Ty::I64, Ty::U64, Ty::I128, Ty::F64, Ty::F64]);
                     Agg { func: AggFunc::Sum, arg: Some(self.value(ty, 2)), filter, ty }
                 }

@@ -10,8 +10,9 @@
 //! * records of a part stay in the order in which they came: what is merged from them in that order is the
 //!   same at every run;
 //! * a key may have any number of records;
-//! * memory that was given back is kept for the next one, up to a limit: fresh pages, which the system clears
-//!   first, cost more than all that is done with the records;
+//! * memory that was given back is kept for the next one where its owner allows that, up to a limit: fresh pages,
+//!   which the system clears first, cost more than all that is done with the records. Who has a memory limit does
+//!   not allow it, since nobody would count those bytes, and gives back what others have left;
 //! * long strings that records point at live in the arenas kept here.
 
 use super::memory::Words;
@@ -36,6 +37,10 @@ fn slab(words: usize) -> Words {
 impl Drop for Dealt {
     fn drop(&mut self) {
         let Ok(mut spare) = SPARE.lock() else { return };
+        if !self.keep {
+            spare.clear();
+            return;
+        }
         for slab in self.slabs.drain(..) {
             // Records of some kilobytes have larger ones.
             if spare.len() < MOST_SPARE && slab.bytes() == SLAB_BYTES {
@@ -64,6 +69,8 @@ pub struct Dealt {
     /// Words of the last slab that are in use.
     used: usize,
     texts: Vec<TextArena>,
+    /// Whether memory is kept for later when this is dropped.
+    keep: bool,
 }
 
 // SAFETY: the pointers point into slabs and arenas that it owns.
@@ -72,8 +79,8 @@ unsafe impl Send for Dealt {}
 unsafe impl Sync for Dealt {}
 
 impl Dealt {
-    /// `parts` is a power of two.
-    pub fn new(shape: &TableShape, parts: usize) -> Dealt {
+    /// `parts` is a power of two; `keep` says whether its memory may outlive it.
+    pub fn new(shape: &TableShape, parts: usize, keep: bool) -> Dealt {
         debug_assert!(parts.is_power_of_two());
         let part = |_| Part { runs: vec![], at: std::ptr::null_mut(), room: 0, records: 0 };
         Dealt {
@@ -83,6 +90,7 @@ impl Dealt {
             slabs: vec![],
             used: 0,
             texts: vec![],
+            keep,
         }
     }
 

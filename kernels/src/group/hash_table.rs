@@ -8,16 +8,19 @@
 //!   its slots, which is as far as generated code looks; behind the last slot lies one that stays empty, so
 //!   that it may look there too;
 //! * while `copies` is set, every copy of a record has started cells, and only copy 0 has keys;
-//! * the index is either dense or hashed; once hashed, it stays so.
+//! * the index is either dense or hashed; once hashed, it stays so;
+//! * what [`super::direct`] has accumulated is not in the records, and its groups need not be in the index, until
+//!   [`GroupTable::fold`].
 //!
 //! Order of float additions: rows of a chunk by position modulo [`RECORD_COPIES`] while there are few
-//! groups, in order afterwards; [`GroupTable::fold`] adds the copies up. All of it follows from the rows
-//! and their order alone.
+//! groups, in order afterwards; [`GroupTable::fold`] adds the copies up. Rows that went by value are added when
+//! their places are given up. All of it follows from the rows and their order alone.
 
 use super::dense::Dense;
+use super::direct::Direct;
 use super::memory::{Words, prefetch};
 use super::text::{TextArena, is_long, long_equal};
-use super::{Cell, Dealt, TableShape};
+use super::{Cell, CellKind, Dealt, TableShape, read_text};
 use crate::abi::{GroupRef, RECORD_COPIES};
 
 /// Bytes that the copies of all records may take: half of a first-level cache.
@@ -76,6 +79,7 @@ pub struct GroupTable {
     /// One more than there are.
     slots: Words,
     dense: Option<Dense>,
+    direct: Option<Direct>,
     texts: TextArena,
     /// A new group's cells.
     start: Vec<u64>,
@@ -106,6 +110,8 @@ impl GroupTable {
                 records: [std::ptr::null_mut(); RECORD_COPIES],
                 far: 0,
                 append: 0,
+                direct: [std::ptr::null_mut(); RECORD_COPIES],
+                present: std::ptr::null_mut(),
             },
             stride,
             len: 0,
@@ -115,6 +121,7 @@ impl GroupTable {
             records: Words::zeroed(RECORD_COPIES * few.max(1) * stride),
             slots: Words::zeroed(1 + if dense.is_some() { 1 } else { FIRST_SLOTS }),
             dense,
+            direct: None,
             texts: TextArena::default(),
             shape,
             start,
@@ -125,7 +132,7 @@ impl GroupTable {
         &self.shape
     }
 
-    /// Groups.
+    /// Groups that have records.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -137,19 +144,21 @@ impl GroupTable {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         let dense = self.dense.as_ref().map_or(0, Dense::bytes);
-        self.records.bytes() + self.slots.bytes() + dense + self.texts.bytes()
+        let direct = self.direct.as_ref().map_or(0, Direct::bytes);
+        self.records.bytes() + self.slots.bytes() + dense + direct + self.texts.bytes()
     }
 
     /// Bytes that `more` new groups may add at most, texts aside.
     pub fn growth(&self, more: usize) -> usize {
-        let len = self.len + more;
+        let direct = if self.dense.is_some() { Direct::most_bytes() } else { 0 };
+        let len = self.len + more + self.direct.as_ref().map_or(0, Direct::places);
         let records = if len <= self.room { 0 } else { 2 * len * self.stride * size_of::<u64>() };
         let slots = if self.dense.is_none() && len * 8 <= (self.slots.len() - 1) * MOST_LOAD {
             0
         } else {
             slots_for(len) * size_of::<u64>()
         };
-        records + slots
+        records + slots + direct
     }
 
     /// What compiled code is given. It stays true until something is inserted.
@@ -183,8 +192,86 @@ impl GroupTable {
         hash_words(self.record(group)[..self.shape.words].iter().copied())
     }
 
-    /// Adds the copies of the records up into the first; the table can go on.
+    /// Offers a text to the cell of a minimum or maximum at a word of a group's record: the table keeps a copy of
+    /// the one that comes first.
+    pub fn offer_text(&mut self, group: usize, kind: CellKind, word: usize, text: &[u8]) {
+        debug_assert!(group < self.len);
+        // SAFETY: copy 0 has this record, the shape says that the cell has two words, and what it points at is in
+        // this table's arena.
+        unsafe {
+            let at = self.records.as_ptr().add(group * self.stride + word);
+            match read_text(at) {
+                Some(kept) if !kind.prefers(text, kept) => return,
+                // Nobody else points there, and it is long enough.
+                Some(kept) if kept.len() >= text.len() => {
+                    (*at.add(1) as *mut u8).copy_from_nonoverlapping(text.as_ptr(), text.len());
+                }
+                Some(_) | None => *at.add(1) = self.texts.keep(text) as u64,
+            }
+            *at = text.len() as u64 + 1;
+        }
+    }
+
+    /// Makes a cell's text, which a record of another table has lent it, this table's own.
+    ///
+    /// # Safety
+    /// The record is this table's; the text is alive.
+    #[inline(always)]
+    pub(super) unsafe fn own_text(&mut self, cell: Cell, record: *mut u64, lent: *const u64) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (at, lent) = (record.add(cell.word), lent.add(cell.word));
+            if *at.add(1) == *lent.add(1)
+                && let Some(text) = read_text(at)
+            {
+                *at.add(1) = self.texts.keep(text) as u64;
+            }
+        }
+    }
+
+    /// The group that the index by value has for a key.
+    pub fn known_value(&self, value: u64, null: bool) -> Option<usize> {
+        self.dense.as_ref()?.get(value, null)
+    }
+
+    /// The place of a row's key in the cells by value, if there are such and it has one.
+    pub fn direct_place(&self, value: u64, null: bool) -> Option<usize> {
+        self.direct.as_ref()?.place(value, null)
+    }
+
+    /// The cells by value that a row of this position in its chunk updates, without the words of a key before
+    /// them.
+    pub fn direct_cells(&mut self, place: usize, row: usize) -> Option<&mut [u64]> {
+        Some(self.direct.as_mut()?.cells_for(place, row))
+    }
+
+    /// Gives the cells by value up: their groups get records, if they have none, and what they hold.
+    fn leave_direct(&mut self) {
+        let Some(direct) = self.direct.take() else { return };
+        let key_words = self.shape.key_words();
+        let cells = self.shape.cells.clone();
+        for (place, value, null) in direct.keys() {
+            let key = [value, u64::from(null)];
+            // SAFETY: the key of an integer has one word, or two.
+            let Some(group) = (unsafe { self.find_or_insert(key.as_ptr()) }) else {
+                // There are fewer places than numbers, and the range is one that the index holds.
+                unreachable!("a small range has too many groups");
+            };
+            // SAFETY: a group's record has these cells; places are memory of their own.
+            unsafe {
+                let record = self.records.as_ptr().add(group * self.stride);
+                direct.merge_into(record, &cells, key_words, place);
+            }
+        }
+    }
+
+    /// Adds up into the records all that was accumulated elsewhere; the table can go on.
     pub fn fold(&mut self) {
+        self.leave_direct();
+        self.fold_copies();
+    }
+
+    fn fold_copies(&mut self) {
         if !self.copies {
             return;
         }
@@ -476,7 +563,7 @@ impl GroupTable {
     /// Goes on without copies.
     fn leave_copies(&mut self) {
         if self.copies {
-            self.fold();
+            self.fold_copies();
             self.copies = false;
             // The room of all copies is now that of one.
             self.room *= RECORD_COPIES;
@@ -511,13 +598,28 @@ impl GroupTable {
     }
 
     fn leave_dense(&mut self) {
+        self.leave_direct();
         if self.dense.take().is_some() {
             self.index(slots_for(self.len * 2).max(FIRST_SLOTS));
         }
     }
 
+    /// Has cells by value for the range that the index has now, if it is small enough.
+    fn follow_range(&mut self) {
+        let range = self.dense.as_ref().map(Dense::view);
+        let (base, len) = range.map_or((0, 0), |(_, base, len)| (base, len as usize));
+        if self.direct.as_ref().is_some_and(|d| d.spans(base, len)) {
+            return;
+        }
+        self.leave_direct();
+        if range.is_some() {
+            self.direct = Direct::new(&self.shape, &self.start, base, len);
+        }
+    }
+
     /// Brings what generated code reads up to date.
     pub(super) fn refresh(&mut self) {
+        self.follow_range();
         let view = &mut self.view;
         view.slots = self.slots.as_ptr();
         view.mask = self.slots.len() as u64 - 2;
@@ -534,6 +636,10 @@ impl GroupTable {
         let near = index <= NEAR_BYTES && self.len * self.stride * size_of::<u64>() <= NEAR_BYTES;
         view.far = u64::from(!near);
         view.append = u64::from(self.append);
+        for (copy, at) in view.direct.iter_mut().enumerate() {
+            let cells = self.direct.as_ref().map(|d| d.view(copy));
+            (*at, view.present) = cells.unwrap_or((std::ptr::null_mut(), std::ptr::null_mut()));
+        }
     }
 }
 

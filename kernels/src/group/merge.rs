@@ -78,7 +78,12 @@ impl GroupTable {
                 let to = self.cells_for(into, 0).as_mut_ptr();
                 for cell in &cells {
                     // SAFETY: records of different memory.
-                    unsafe { cell.merge(to, from) };
+                    unsafe {
+                        cell.merge(to, from);
+                        if cell.kind.is_text() {
+                            self.own_text(*cell, to, from);
+                        }
+                    }
                 }
             }
         }

@@ -11,19 +11,21 @@
 //! first place in the index, compares the words and updates cells in place; rows that it did not find
 //! there go to [`kernels`] together, which search on, insert, and grow. A group's number never changes.
 //!
-//! [`hash_table`] has the table, [`dense`] the index of integers in a small range, [`cells`] the states,
+//! [`hash_table`] has the table, [`dense`] the index of integers in a small range, [`direct`] cells that need
+//! none, [`cells`] the states,
 //! [`text`] how strings become words, [`dealt`] the records of tables that grew too large.
 
 pub mod cells;
 mod dealt;
 mod dense;
+mod direct;
 pub mod hash_table;
 pub mod kernels;
 pub(crate) mod memory;
 mod merge;
 pub mod text;
 
-pub use cells::{Cell, CellKind, read_wide};
+pub use cells::{Cell, CellKind, Spread, read_text, read_wide};
 pub use dealt::Dealt;
 pub use hash_table::{GroupTable, hash_words};
 

@@ -1,5 +1,5 @@
 use super::super::kernels::{rt_group_pack_text, rt_group_resolve};
-use super::super::{CellKind, read_wide};
+use super::super::{CellKind, Spread, read_text, read_wide};
 use super::*;
 use crate::strings::StrRef;
 use proptest::prelude::*;
@@ -133,4 +133,73 @@ fn a_table_grows_to_many_groups() {
     fill(&mut table, &dense);
     assert!(table.dense.is_some(), "a range of 200,003 values was hashed");
     assert_eq!(contents(&mut table), model(&dense));
+}
+
+/// A table of integers that keeps the least and greatest text of each.
+fn text_table() -> GroupTable {
+    let mut shape = TableShape { words: 1, texts: vec![], integer: true, cells: vec![] };
+    shape.cells = vec![Cell { kind: CellKind::TextMin, word: 1 }, Cell { kind: CellKind::TextMax, word: 3 }];
+    GroupTable::new(shape, 0)
+}
+
+fn offer(table: &mut GroupTable, key: u64, text: &str) {
+    let group = unsafe { table.find_or_insert(&raw const key) }.unwrap();
+    table.offer_text(group, CellKind::TextMin, 1, text.as_bytes());
+    table.offer_text(group, CellKind::TextMax, 3, text.as_bytes());
+}
+
+type Extremes = HashMap<u64, (String, String)>;
+
+fn extremes(table: &mut GroupTable) -> Extremes {
+    table.fold();
+    let text =
+        |words: &[u64]| String::from_utf8(unsafe { read_text(words.as_ptr()) }.unwrap().to_vec()).unwrap();
+    (0..table.len())
+        .map(|g| (table.record(g)[0], (text(&table.record(g)[1..]), text(&table.record(g)[3..]))))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn texts_are_kept_through_merging(
+        rows in prop::collection::vec((0..40u64, "[ab]{0,20}"), 1..600),
+        cut in 0..600usize,
+    ) {
+        let mut model: Extremes = HashMap::new();
+        for (key, text) in &rows {
+            let known = model.entry(*key).or_insert_with(|| (text.clone(), text.clone()));
+            known.0 = known.0.clone().min(text.clone());
+            known.1 = known.1.clone().max(text.clone());
+        }
+        let cut = cut.min(rows.len());
+        let (mut first, mut second) = (text_table(), text_table());
+        rows[..cut].iter().for_each(|(k, t)| offer(&mut first, *k, t));
+        rows[cut..].iter().for_each(|(k, t)| offer(&mut second, *k, t));
+        // One after the other, where the second table goes away.
+        second.fold();
+        first.merge(&second);
+        drop(second);
+        prop_assert_eq!(&extremes(&mut first), &model);
+        // By parts, of which each takes its texts along.
+        let mut dealt = Dealt::new(first.shape(), 4, false);
+        dealt.take(&mut first);
+        drop(first);
+        let mut merger = text_table();
+        merger.reserve(1);
+        let parts: Vec<GroupTable> = (0..4).map(|part| { merger.merge_part(&dealt, part); merger.take_part() }).collect();
+        drop(dealt);
+        let merged: Extremes = parts.into_iter().flat_map(|mut p| extremes(&mut p)).collect();
+        prop_assert_eq!(&merged, &model);
+    }
+
+    #[test]
+    fn spreads_merge_to_what_the_values_have(values in prop::collection::vec(-1e6..1e6f64, 0..300), cut in 0..300usize) {
+        let of = |values: &[f64]| values.iter().fold(Spread::default(), |s, v| s.with(*v));
+        let cut = cut.min(values.len());
+        let merged = of(&values[..cut]).merged(of(&values[cut..]));
+        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let squares = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>();
+        prop_assert_eq!(merged.count as usize, values.len());
+        prop_assert!((merged.mean - mean).abs() <= 1e-6 && (merged.squares - squares).abs() <= 1e-9 * squares.max(1.0));
+    }
 }

@@ -58,7 +58,7 @@ plain! {
 }
 
 /// An offset of a utf8 array; Arrow keeps them non-negative and ascending.
-pub(super) trait Offset: Copy {
+pub(crate) trait Offset: Copy {
     fn at(self) -> usize;
 }
 impl Offset for i32 {

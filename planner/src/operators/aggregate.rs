@@ -1,4 +1,5 @@
-//! Ungrouped aggregates: sum, count, min, max, avg, bool_and, bool_or, each with an optional FILTER.
+//! Ungrouped aggregates: sum, count, min, max, avg, bool_and, bool_or, variances and standard deviations, each
+//! with an optional FILTER.
 //!
 //! DataFusion plans them as one `Single` aggregate, or as `Partial` ones under an exchange into one
 //! partition and a `Final`; both become the sink of one stage, since the runtime merges the states
@@ -6,7 +7,7 @@
 
 use super::{Plan, one_line};
 use crate::expr::{Ctx, Expr, Scope, StageBuilder, data_type, mistyped_case};
-use crate::finals::{FinalColumn, Finish};
+use crate::finals::{FinalColumn, Finish, SpreadResult};
 use crate::stage::FusedOperator;
 use crate::support::Reason;
 use arrow::datatypes::{DataType, Schema};
@@ -30,6 +31,7 @@ pub(super) enum Known {
     Min,
     Max,
     Avg,
+    Spread(SpreadResult),
 }
 
 /// Ungrouped aggregates at the top of a run.
@@ -101,6 +103,7 @@ impl Aggregates {
                 Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, function, scope, cx)?)),
                 Known::Min => (AggFunc::Min, Some(ordered(b, function, scope, cx)?)),
                 Known::Max => (AggFunc::Max, Some(ordered(b, function, scope, cx)?)),
+                Known::Spread(_) => (AggFunc::Spread, Some(argument(b, function, scope, cx)?)),
             };
             let ty = match (func, arg) {
                 (AggFunc::Count, _) | (_, None) => Ty::I64,
@@ -114,6 +117,7 @@ impl Aggregates {
             let how = match known {
                 Known::Count => Finish::Count,
                 Known::Sum | Known::Min | Known::Max => Finish::Value,
+                Known::Spread(wanted) => Finish::Spread(*wanted),
                 Known::Avg => match avg_sum_scale(function, &scope.schema)? {
                     None => Finish::AvgFloat,
                     Some((sum_scale, wide)) => Finish::AvgDecimal { sum_scale, wide },
@@ -166,6 +170,7 @@ pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
             DataType::Decimal128(p, _) => *p <= AVG_MAX_PRECISION + 4,
             _ => false,
         },
+        Known::Spread(_) => *output == DataType::Float64,
     };
     if supported { Ok(known) } else { Err(format!("no stage computes it for the type {output}")) }
 }
@@ -173,6 +178,7 @@ pub(super) fn support(f: &AggregateFunctionExpr) -> Result<Known, String> {
 fn known(f: &AggregateUDF) -> Option<Known> {
     use datafusion::functions_aggregate as agg;
     let own = |u: Arc<AggregateUDF>| u.as_ref() == f;
+    let spread = |sample, root| Known::Spread(SpreadResult { sample, root });
     match f.name() {
         "count" if own(agg::count::count_udaf()) => Some(Known::Count),
         "sum" if own(agg::sum::sum_udaf()) => Some(Known::Sum),
@@ -182,6 +188,10 @@ fn known(f: &AggregateUDF) -> Option<Known> {
         "bool_and" if own(agg::bool_and_or::bool_and_udaf()) => Some(Known::Min),
         "bool_or" if own(agg::bool_and_or::bool_or_udaf()) => Some(Known::Max),
         "avg" if own(agg::average::avg_udaf()) => Some(Known::Avg),
+        "var" if own(agg::variance::var_samp_udaf()) => Some(spread(true, false)),
+        "var_pop" if own(agg::variance::var_pop_udaf()) => Some(spread(false, false)),
+        "stddev" if own(agg::stddev::stddev_udaf()) => Some(spread(true, true)),
+        "stddev_pop" if own(agg::stddev::stddev_pop_udaf()) => Some(spread(false, true)),
         _ => None,
     }
 }

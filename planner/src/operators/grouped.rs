@@ -117,11 +117,6 @@ impl Grouped {
             let mistyped = args.iter().chain(filter).find_map(|e| mistyped_case(e, &schema));
             let known = mistyped.map_or_else(|| support(function), Err);
             let known = known.map_err(|why| (Some(function.name().to_owned()), why))?;
-            let text = Input::physical(function.field().data_type()) == Some(Ty::Str);
-            if text && matches!(known, Known::Min | Known::Max) {
-                let why = "no stage computes it by group for the type of text".to_owned();
-                return Err((Some(function.name().to_owned()), why));
-            }
             functions.push(Function { known, function: function.clone(), filter: filter.clone() });
         }
         Ok(Grouped {
@@ -180,6 +175,7 @@ impl Grouped {
             Known::Sum | Known::Avg => (AggFunc::Sum, Some(argument(b, &f.function, scope, cx)?)),
             Known::Min => (AggFunc::Min, Some(ordered(b, &f.function, scope, cx)?)),
             Known::Max => (AggFunc::Max, Some(ordered(b, &f.function, scope, cx)?)),
+            Known::Spread(_) => (AggFunc::Spread, Some(argument(b, &f.function, scope, cx)?)),
         };
         let mut cell = |agg: Agg| {
             end.aggs.iter().position(|a| *a == agg).unwrap_or_else(|| {
@@ -198,6 +194,13 @@ impl Grouped {
         }
         let ty = arg.map_or(Ty::I64, |v| b.ir.ty(v));
         let agg = cell(Agg { func, arg, filter, ty });
+        if let Known::Spread(wanted) = f.known {
+            end.columns.push(GroupColumn::Spread { agg, wanted });
+            end.states.push(GroupColumn::SpreadCount { agg });
+            end.states.push(GroupColumn::SpreadMean { agg });
+            end.states.push(GroupColumn::SpreadSquares { agg });
+            return Ok(());
+        }
         if f.known == Known::Avg {
             let count = cell(count);
             end.states.push(GroupColumn::CountState { agg: count });

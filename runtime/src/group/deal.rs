@@ -17,6 +17,7 @@ use fuseline_codegen::groups::Groups;
 use fuseline_planner::GroupColumn;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Merged groups, and the memory that they were given.
 pub struct Merged {
@@ -78,29 +79,37 @@ pub(super) fn evenly(merged: Merged, outputs: usize, shape: &Shape) -> Vec<Outpu
 }
 
 /// Deals rows out by the hash of these expressions over them, as a hash exchange would. As many tasks as there
-/// are outputs share the parts.
+/// are outputs share the parts. `rows` is what was reserved for the rows before anything was merged, when the pool
+/// could still refuse and the states be spilled.
 pub(super) async fn by_hash(
     merged: Merged,
+    rows: MemoryReservation,
     keys: &[Arc<dyn PhysicalExpr>],
     outputs: usize,
     shape: &Shape,
 ) -> Result<Vec<Output>> {
-    // Rows are there beside the groups until all are dealt, and refusing them now would only help if nothing had
-    // been read yet: the pool is told rather than asked, and has others give way.
-    let reservation = Arc::new(merged.reservation.new_empty());
+    // Rows are there beside the groups until all are dealt.
+    let reservation = Arc::new(rows);
+    let made = Arc::new(AtomicUsize::new(0));
     let merged = Arc::new(merged);
     let parts = merged.parts.len();
     let share = parts.div_ceil(outputs).max(1);
     let mut tasks = JoinSet::new();
     for first in (0..parts).step_by(share) {
         let (merged, shape, reservation) = (Arc::clone(&merged), shape.clone(), Arc::clone(&reservation));
+        let made = Arc::clone(&made);
         let mut partitioner = BatchPartitioner::new_hash_partitioner(keys.to_vec(), outputs, Time::new())?;
         tasks.spawn(async move {
             let mut dealt: Vec<Vec<RecordBatch>> = vec![vec![]; outputs];
             for groups in &merged.parts[first..(first + share).min(parts)] {
                 for rows in shape.pieces(0..groups.len()) {
                     partitioner.partition(shape.batch(groups, rows)?, |to, batch| {
-                        reservation.grow(batch.get_array_memory_size());
+                        let bytes = batch.get_array_memory_size();
+                        let so_far = made.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                        // Rows are rarely larger than the groups that they come from.
+                        if so_far > reservation.size() {
+                            reservation.try_grow(bytes)?;
+                        }
                         dealt[to].push(batch);
                         Ok(())
                     })?;
@@ -120,6 +129,11 @@ pub(super) async fn by_hash(
         for (to, batches) in dealt.iter_mut().zip(batches) {
             to.extend(batches);
         }
+    }
+    // Of what was reserved for more rows than there are.
+    let made = made.load(Ordering::Relaxed);
+    if made < reservation.size() {
+        reservation.try_resize(made)?;
     }
     Ok(dealt.into_iter().map(|b| Output::Batches(b, Arc::clone(&reservation))).collect())
 }

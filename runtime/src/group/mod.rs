@@ -32,6 +32,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
 use deal::Shape;
 use fuseline_codegen::groups::{Groups, MayDeal};
@@ -119,8 +120,11 @@ impl Grouping {
         context: &Arc<TaskContext>,
     ) -> Result<Run> {
         let may = if workers.len() > 1 { MayDeal::Always } else { MayDeal::Hashed };
+        // Memory beside a limit is for nobody to keep.
+        let limit = context.memory_pool().memory_limit();
+        let keep = !matches!(limit, MemoryLimit::Finite(_));
         for worker in &mut workers {
-            worker.groups.allow_dealing(may);
+            worker.groups.allow_dealing(may, keep);
         }
         let job = WholeJob {
             shape: self.shape(context.session_config().batch_size()),

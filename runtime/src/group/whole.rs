@@ -105,8 +105,12 @@ impl WholeJob {
         let held: usize = workers.iter().map(|w| w.groups.memory()).sum();
         let reservation = MemoryConsumer::new("FusedExec merged groups").register(self.context.memory_pool());
         let several = workers.iter().filter(|w| !w.groups.is_empty()).count() > 1;
-        // One table is what it is; several and their merger are there together for a while.
-        if refused || (several && reservation.try_resize(held).is_err()) {
+        // One table is what it is; several and their merger are there together for a while, and so are groups and
+        // the rows that are made of them to be dealt out.
+        let merging = if several { held } else { 0 };
+        let by_key = self.hash.as_ref().filter(|_| self.outputs > 1);
+        let rows = if by_key.is_some() { held } else { 0 };
+        if refused || (merging + rows > 0 && reservation.try_resize(merging + rows).is_err()) {
             drop(reservation);
             let streams = finish(workers, &self.replaced, &self.states, &self.context)?;
             return Ok(streams.into_iter().map(Output::Stream).collect());
@@ -126,11 +130,12 @@ impl WholeJob {
         drop(reservations);
         let held = parts.iter().map(Groups::memory).sum();
         // Less than before, so this is not refused unless others took what was given back.
+        let rows = reservation.split(rows);
         reservation.try_resize(held)?;
         let merged = Merged { parts, reservation };
-        match &self.hash {
-            Some(keys) if self.outputs > 1 => by_hash(merged, keys, self.outputs, &self.shape).await,
-            Some(_) | None => Ok(evenly(merged, self.outputs, &self.shape)),
+        match by_key {
+            Some(keys) => by_hash(merged, rows, keys, self.outputs, &self.shape).await,
+            None => Ok(evenly(merged, self.outputs, &self.shape)),
         }
     }
 }

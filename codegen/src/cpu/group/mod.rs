@@ -1,9 +1,10 @@
 //! The end of a chunk of a grouping loop: find every row's group, then update the groups' cells.
 //!
-//! Keys and arguments lie in chunk buffers or in their columns by now. Finding goes one of two ways, as
+//! Keys and arguments lie in chunk buffers or in their columns by now. Finding goes one of these ways, as
 //! the table says when the chunk begins:
 //!
-//! * an integer indexes an array of group numbers;
+//! * an integer indexes an array of group numbers, or, while all of the chunk's lie in a small range, the cells
+//!   themselves, and then there is nothing to find;
 //! * otherwise keys are packed into rows of words and hashed, and each is compared with one group: that
 //!   of the first slot of its hash or, where that has another tag, of the second.
 //!
@@ -25,11 +26,14 @@ mod update;
 use super::CompileError;
 use super::emitter::{Emitter, FLAGS};
 use super::prefetch::emit_prefetch_at;
+use super::schedule::Need;
 use super::schedule::group_reads;
+use super::sink::is_text_extreme;
 use crate::groups::GroupLayout;
-use crate::ir::{Agg, CHUNK, GroupKey, Sink, Ty};
+use crate::ir::{Agg, CHUNK, GroupKey, Loop, Op, Sink, Ty, ValueId};
+use arrow::datatypes::DataType;
 use cranelift::prelude::*;
-use fuseline_kernels::abi::{GroupRef, LoopContext};
+use fuseline_kernels::abi::{ColumnRef, GroupRef, LoopContext};
 use fuseline_kernels::group::hash_table::SLOT_SHIFT;
 use keys::key_bits;
 use std::mem::offset_of;
@@ -52,6 +56,17 @@ struct Grouping<'l> {
     stride: i64,
 }
 
+/// Of a value that is a column of strings between offsets: which one, the kernel that packs it, and the bytes of
+/// an offset.
+fn text_column_type(lp: &Loop, v: ValueId) -> Option<(usize, &'static str, usize)> {
+    let Op::Input(index) = lp.value(v).op else { return None };
+    match &lp.inputs[index as usize].data_type {
+        DataType::Utf8 => Some((index as usize, "rt_group_pack_utf8", 4)),
+        DataType::LargeUtf8 => Some((index as usize, "rt_group_pack_large_utf8", 8)),
+        _other => None,
+    }
+}
+
 impl<'l> Emitter<'_, 'l> {
     /// Notes that all rows before this chunk are in the table, for a caller whose call fails later.
     pub(super) fn note_done(&mut self) {
@@ -68,7 +83,10 @@ impl<'l> Emitter<'_, 'l> {
         let Sink::Group { keys, aggs } = &self.lp.sink else { return Ok(()) };
         let Some(layout) = GroupLayout::of(self.lp) else { return Ok(()) };
         for (v, need) in group_reads(self.lp) {
-            self.ensure(v, need)?;
+            // Texts that only keys read are packed from where they lie.
+            let compared = aggs.iter().any(|a| is_text_extreme(a) && a.arg == Some(v));
+            let packed_only = !compared && text_column_type(self.lp, v).is_some();
+            self.ensure(v, if packed_only { Need::VALID } else { need })?;
         }
         let (key_words, record_words) = (layout.shape.key_words(), layout.shape.record_words());
         let table =
@@ -93,10 +111,13 @@ impl<'l> Emitter<'_, 'l> {
             stride: record_words as i64 * 8,
             layout,
         };
-        let (resolve, update) = (self.b.create_block(), self.b.create_block());
+        let (resolve, update, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         if g.layout.shape.integer {
             let (by_value, hashed, pack) =
                 (self.b.create_block(), self.b.create_block(), self.b.create_block());
+            if !g.aggs.is_empty() && !g.aggs.iter().any(is_text_extreme) {
+                self.update_if_in_range(&g, done)?;
+            }
             let dense = self.table_field(&g, offset_of!(GroupRef, dense));
             self.b.ins().brif(dense, by_value, &[], hashed, &[]);
             self.start(by_value);
@@ -118,6 +139,9 @@ impl<'l> Emitter<'_, 'l> {
         self.b.ins().brif(status, self.bail, &[], update, &[]);
         self.start(update);
         self.update_cells(&g)?;
+        self.offer_texts(&g)?;
+        self.b.ins().jump(done, &[]);
+        self.start(done);
         if self.lp.has_expansion() {
             let at = offset_of!(LoopContext, done_parts) as i32;
             let parts = self.b.ins().load(types::I64, FLAGS, self.context, at);
@@ -125,6 +149,66 @@ impl<'l> Emitter<'_, 'l> {
             self.b.ins().store(FLAGS, parts, self.context, at);
         }
         Ok(())
+    }
+
+    /// Updates cells by value and goes on to `done`, if there are such and all of the chunk's keys are in their
+    /// range.
+    fn update_if_in_range(&mut self, g: &Grouping<'l>, done: Block) -> Result<(), CompileError> {
+        let (look, by_value, after) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let direct = self.table_field(g, offset_of!(GroupRef, direct));
+        self.b.ins().brif(direct, look, &[], after, &[]);
+        self.start(look);
+        let outside = self.outside_of_range(g)?;
+        self.b.ins().brif(outside, after, &[], by_value, &[]);
+        self.start(by_value);
+        self.update_by_value(g)?;
+        self.b.ins().jump(done, &[]);
+        self.start(after);
+        Ok(())
+    }
+
+    /// Not 0 if a key of the chunk is neither NULL nor in the range of the index.
+    fn outside_of_range(&mut self, g: &Grouping<'_>) -> Result<Value, CompileError> {
+        let base = self.table_field(g, offset_of!(GroupRef, dense_base));
+        let len = self.table_field(g, offset_of!(GroupRef, dense_len));
+        let (key, place) = (g.keys[0].value, &g.layout.keys[0]);
+        let mem = self.mem[key.index()];
+        let kernel = match place.ty {
+            Ty::I64 | Ty::U64 => Some("rt_group_outside_i64"),
+            Ty::I32 => Some("rt_group_outside_i32"),
+            Ty::I16 => Some("rt_group_outside_i16"),
+            Ty::Bool | Ty::I8 | Ty::U8 | Ty::U16 | Ty::U32 | Ty::I128 | Ty::F32 | Ty::F64 | Ty::Str => None,
+        };
+        if let (Some(kernel), Some(data), None) = (kernel, mem.data, mem.valid)
+            && let Some(outside) = self.call(kernel, &[self.n, data, base, len])?
+        {
+            return Ok(outside);
+        }
+        let any = self.b.declare_var(types::I8);
+        let none = self.b.ins().iconst(types::I8, 0);
+        self.b.def_var(any, none);
+        self.all_rows(|e, row| {
+            let (value, valid) = key_bits(e, row, key, place)?;
+            let at = e.b.ins().isub(value, base);
+            let mut outside = e.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, at, len);
+            if let Some(valid) = valid {
+                outside = e.b.ins().band(outside, valid);
+            }
+            let before = e.b.use_var(any);
+            let after = e.b.ins().bor(before, outside);
+            e.b.def_var(any, after);
+            Ok(())
+        })?;
+        let any = self.b.use_var(any);
+        Ok(self.b.ins().uextend(types::I64, any))
+    }
+
+    /// The kernel that packs the strings of a column, its offsets at the chunk's first row, and its bytes.
+    fn text_column(&mut self, key: ValueId) -> Option<(&'static str, Value, Value)> {
+        let (index, kernel, width) = text_column_type(self.lp, key)?;
+        let offsets = self.column_at(index, offset_of!(ColumnRef, data), width);
+        let (data, _) = self.column_aux(index);
+        Some((kernel, offsets, data))
     }
 
     /// Goes on in a block to which all jumps have been made.
@@ -288,14 +372,21 @@ impl<'l> Emitter<'_, 'l> {
         for (key, place) in g.keys.iter().zip(&g.layout.keys) {
             let Some(pointer) = place.pointer else { continue };
             let mem = self.mem[key.value.index()];
-            let texts =
-                mem.data.ok_or_else(|| CompileError::Backend("a key's text is nowhere".to_owned()))?;
             let stride = self.b.ins().iconst(types::I64, g.key_bytes / 8);
             let null = self.b.ins().iconst(types::I64, 0);
+            let valid = mem.valid.unwrap_or(null);
             let out = self.b.ins().iadd_imm_u(g.packed, place.word as i64 * 8);
             let pointers = self.b.ins().iadd_imm_u(g.packed, pointer as i64 * 8);
-            let args = [self.n, texts, mem.valid.unwrap_or(null), stride, out, pointers];
-            if let Some(count) = self.call("rt_group_pack_text", &args)? {
+            let count = match (mem.data, self.text_column(key.value)) {
+                (Some(texts), _) => {
+                    self.call("rt_group_pack_text", &[self.n, texts, valid, stride, out, pointers])?
+                }
+                (None, Some((kernel, offsets, data))) => {
+                    self.call(kernel, &[self.n, offsets, data, valid, stride, out, pointers])?
+                }
+                (None, None) => return Err(CompileError::Backend("a key's text is nowhere".to_owned())),
+            };
+            if let Some(count) = count {
                 long = Some(match long {
                     Some(before) => self.b.ins().iadd(before, count),
                     None => count,

@@ -281,6 +281,9 @@ impl Lower<'_, '_> {
                 (AggFunc::Count, _) | (_, None) => {}
                 // A kernel's, at the end of the chunk; here its rows are counted.
                 (AggFunc::Min | AggFunc::Max, Some(_)) if is_text_extreme(agg) => {}
+                (AggFunc::Spread, Some(_)) => {
+                    return Err(Unsupported("the spread of values is no sum of lanes".to_owned()));
+                }
                 (AggFunc::Sum, Some(arg)) => {
                     let (lanes, width) = self.lanes(arg)?;
                     if width != 8 {

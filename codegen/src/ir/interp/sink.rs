@@ -9,6 +9,7 @@ use super::column::{Column, Data};
 use crate::groups::{Groups, KeyWord, update_cell};
 use crate::run::{EvalError, LoopOutput};
 use arrow::array::UInt32Array;
+use fuseline_kernels::group::Cell;
 use std::sync::Arc;
 
 /// What the chunks so far have left behind.
@@ -36,6 +37,10 @@ impl<'a, 'g> SinkState<'a, 'g> {
             Sink::Aggregate(aggs) => (vec![], aggs.iter().map(Accumulator::new).collect()),
             Sink::Group { .. } => (vec![], vec![]),
         };
+        let mut groups = groups;
+        if let Some(groups) = groups.as_deref_mut() {
+            groups.view();
+        }
         SinkState { source, rows: 0, columns, selection: vec![], accumulators, groups }
     }
 
@@ -79,29 +84,30 @@ impl<'a, 'g> SinkState<'a, 'g> {
                 };
                 let keys: Vec<_> = keys.iter().map(|k| value(k.value.index())).collect::<Result<_, _>>()?;
                 let layout = Arc::clone(groups.layout());
-                let mut packed = vec![0u64; layout.shape.key_words()];
-                // All of the chunk's groups are there before the first cell changes, as in compiled code:
-                // new groups may end the time of the copies.
-                let mut numbers = Vec::with_capacity(live.len());
-                for j in 0..live.len() {
-                    packed.fill(0);
+                let key_words = layout.shape.key_words();
+                let mut packed = vec![0u64; key_words * live.len()];
+                for (j, row) in packed.chunks_exact_mut(key_words).enumerate() {
                     for (key, place) in keys.iter().zip(&layout.keys) {
-                        key_word(key, j).pack(place, &mut packed);
+                        key_word(key, j).pack(place, row);
                     }
-                    // SAFETY: it was packed as the layout says, and the texts are in the morsel.
-                    let Some(group) = (unsafe { groups.table().find_or_insert(packed.as_ptr()) }) else {
-                        return Err(EvalError::Binding("there are too many groups".to_owned()));
-                    };
-                    numbers.push(group);
                 }
-                for (j, group) in numbers.into_iter().enumerate() {
-                    let record = groups.table().cells_for(group, j);
+                // SAFETY: they were packed as the layout says, and the texts are in the morsel.
+                let Some(targets) = (unsafe { groups.find(&packed, live.len()) }) else {
+                    return Err(EvalError::Binding("there are too many groups".to_owned()));
+                };
+                for (j, target) in targets.into_iter().enumerate() {
                     for (agg, cell) in aggs.iter().zip(&layout.shape.cells) {
                         let arg = agg.arg.map(|v| value(v.index())).transpose()?;
                         let filter = agg.filter.map(|v| value(v.index())).transpose()?;
                         if filter.is_none_or(|f| f.is_true(j)) && arg.is_none_or(|a| a.valid[j]) {
                             let one = arg.map_or(AggValue::Int(1), |arg| self::value(arg, j));
-                            update_cell(record, *cell, agg.func, agg.ty, &one);
+                            if let (AggValue::Text(text), true) = (&one, cell.kind.is_text()) {
+                                groups.offer_text(target, *cell, text);
+                                continue;
+                            }
+                            let (record, skipped) = groups.cells(target, j);
+                            let cell = Cell { kind: cell.kind, word: cell.word - skipped };
+                            update_cell(record, cell, agg.func, agg.ty, &one);
                         }
                     }
                 }
@@ -150,8 +156,8 @@ impl Accumulator {
         self.state.count += 1;
         let value = match (agg.func, arg) {
             (AggFunc::Count, _) => AggValue::Int(1),
-            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, Some(arg)) => value(arg, j),
-            (AggFunc::Sum | AggFunc::Min | AggFunc::Max, None) => AggValue::Int(0),
+            (AggFunc::Sum | AggFunc::Min | AggFunc::Max | AggFunc::Spread, Some(arg)) => value(arg, j),
+            (AggFunc::Sum | AggFunc::Min | AggFunc::Max | AggFunc::Spread, None) => AggValue::Int(0),
         };
         let first = self.state.count == 1;
         let so_far = std::mem::replace(&mut self.state.value, AggValue::Int(0));
@@ -174,6 +180,9 @@ impl Accumulator {
             (AggFunc::Max, AggValue::Float(a), AggValue::Float(b)) => {
                 AggValue::Float(if b.total_cmp(&a).is_gt() { b } else { a })
             }
+            (AggFunc::Spread, AggValue::Spread(so_far), AggValue::Float(v)) => {
+                AggValue::Spread(so_far.with(v))
+            }
             (AggFunc::Min, AggValue::Text(a), AggValue::Text(b)) => AggValue::Text(a.min(b)),
             (AggFunc::Max, AggValue::Text(a), AggValue::Text(b)) => AggValue::Text(a.max(b)),
             (_, so_far, _) => so_far,
@@ -183,7 +192,12 @@ impl Accumulator {
     fn state(&self) -> AggState {
         match &self.sums {
             Some(sums) => AggState { count: self.state.count, value: AggValue::Float(combine_f64(sums)) },
-            None => self.state.clone(),
+            None => match self.state.value {
+                AggValue::Spread(spread) => {
+                    AggState { count: self.state.count, value: AggValue::Spread(spread.with_one_nan()) }
+                }
+                AggValue::Int(_) | AggValue::Float(_) | AggValue::Text(_) => self.state.clone(),
+            },
         }
     }
 }

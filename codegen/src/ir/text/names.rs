@@ -49,5 +49,5 @@ names! {
         Microsecond = "microsecond",
     }
     Bound { Chars = "chars", Bytes = "bytes" }
-    AggFunc { Count = "count", Sum = "sum", Min = "min", Max = "max" }
+    AggFunc { Count = "count", Sum = "sum", Min = "min", Max = "max", Spread = "spread" }
 }
