@@ -302,12 +302,14 @@ impl Counter {
             return Err(format!("{}: {text}", self.name()).into());
         }
         let found = |name: &str| -> Result<f64, Failure> {
-            let line = text.lines().find(|l| l.contains(name)).ok_or_else(|| format!("no {name} in {text}"))?;
+            let line =
+                text.lines().find(|l| l.contains(name)).ok_or_else(|| format!("no {name} in {text}"))?;
             let number = match self {
                 Counter::Perf => line.split(',').next().unwrap_or_default().to_owned(),
                 Counter::Valgrind => {
                     let after = line.split_once(name).map_or("", |l| l.1);
-                    let first = after.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
+                    let first =
+                        after.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
                     first.unwrap_or_default().replace(',', "")
                 }
             };
@@ -332,7 +334,8 @@ fn count(options: &Options, results: &mut Results) -> Result<(), Failure> {
     let path = hand.path().ok_or("a compiled library has a file")?;
     let chains: &[usize] = if options.quick { &[4] } else { &[4, 12] };
     // Without AVX-512 two of the engines are a third.
-    let is_new = |name: &&str| matches!(counter, Counter::Perf) || !matches!(*name, "fused 128" | "fused rolled");
+    let is_new =
+        |name: &&str| matches!(counter, Counter::Perf) || !matches!(*name, "fused 128" | "fused rolled");
     for operators in chains {
         let engines = ENGINES.iter().copied().filter(is_new).chain(["by hand a"]);
         for engine in engines {
@@ -346,7 +349,9 @@ fn count(options: &Options, results: &mut Results) -> Result<(), Failure> {
                     "l1_misses_per_row": near,
                     "last_level_misses_per_row": far,
                 }))?,
-                Err(error) => results.missing(&format!("instruction counts of {engine}"), &error.to_string())?,
+                Err(error) => {
+                    results.missing(&format!("instruction counts of {engine}"), &error.to_string())?
+                }
             }
         }
     }
@@ -387,7 +392,10 @@ mod tests {
                     let right = engine("fused", &plan).unwrap().run(&columns).unwrap();
                     for form in ["a", "b"] {
                         let sum = ByHand::new(&hand, &chain, form).run(&columns).unwrap();
-                        assert!(right.agrees(&Answer { sum, ..right }), "{form} {chain:?}: {sum}, not {right:?}");
+                        assert!(
+                            right.agrees(&Answer { sum, ..right }),
+                            "{form} {chain:?}: {sum}, not {right:?}"
+                        );
                     }
                 }
             }

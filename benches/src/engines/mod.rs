@@ -43,7 +43,8 @@ pub trait Engine {
 }
 
 /// The engines that read the IR, by name; the names are those of the report.
-pub const ENGINES: [&str; 7] = ["iterator", "columns", "vectors", "cut", "fused", "fused 128", "fused rolled"];
+pub const ENGINES: [&str; 7] =
+    ["iterator", "columns", "vectors", "cut", "fused", "fused 128", "fused rolled"];
 
 /// Makes an engine by its name.
 pub fn engine(name: &str, plan: &chain::Plan) -> Result<Box<dyn Engine>, Failure> {
@@ -67,7 +68,7 @@ mod tests {
 
     /// The answer row by row, said once more without any engine.
     fn plain(chain: &Chain, columns: &[ArrayRef]) -> Answer {
-        use arrow::array::AsArray;
+        use arrow::array::{Array, AsArray};
         use arrow::datatypes::Float64Type;
         let column = |i: usize| columns[i].as_primitive::<Float64Type>();
         let mut answer = Answer { rows: 0, sum: 0.0 };
@@ -78,7 +79,6 @@ mod tests {
             }
             answer.rows += 1;
             let a = column(filters);
-            use arrow::array::Array;
             if a.is_null(row) {
                 continue;
             }
@@ -104,7 +104,10 @@ mod tests {
                         let want = plain(&chain, &columns);
                         for name in ENGINES {
                             let got = engine(name, &plan).unwrap().run(&columns).unwrap();
-                            assert!(got.agrees(&want), "{name}, {rows} rows of {chain:?}: {got:?}, not {want:?}");
+                            assert!(
+                                got.agrees(&want),
+                                "{name}, {rows} rows of {chain:?}: {got:?}, not {want:?}"
+                            );
                         }
                     }
                 }
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn what_an_engine_does_not_know_is_refused() {
         let text = "loop {\n  input 0: f64 as Float64\n  v0 = input 0\n  v1 = math.sqrt.fast v0\n  \
-                    aggregate sum(v1): f64, count(): i64\n}";
+                    aggregate sum(v1): f64, count(*): i64\n}";
         let source: fuseline_codegen::ir::Loop = text.parse().unwrap();
         let plan = Plan { operators: vec![0..source.steps.len()], source };
         for name in ["iterator", "vectors"] {
