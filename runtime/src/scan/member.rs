@@ -73,7 +73,9 @@ where
 {
     let values = keys.values();
     let bits = match keys.nulls() {
-        None => BooleanBuffer::collect_bool(values.len(), |i| table.find_int(Some(values[i].word())).is_some()),
+        None => {
+            BooleanBuffer::collect_bool(values.len(), |i| table.find_int(Some(values[i].word())).is_some())
+        }
         Some(nulls) => BooleanBuffer::collect_bool(values.len(), |i| {
             table.find_int(nulls.is_valid(i).then(|| values[i].word())).is_some()
         }),
@@ -89,7 +91,7 @@ impl fmt::Display for KeyMember {
 
 impl PartialEq for KeyMember {
     fn eq(&self, other: &KeyMember) -> bool {
-        self.key == other.key && Weak::ptr_eq(&self.side, &other.side)
+        self.key.eq(&other.key) && Weak::ptr_eq(&self.side, &other.side)
     }
 }
 

@@ -24,7 +24,7 @@ mod source;
 use crate::config::{FuselineOptions, ScanFilters};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::split_conjunction;
@@ -51,25 +51,20 @@ pub fn adaptive(plan: &Arc<dyn ExecutionPlan>, options: &FuselineOptions) -> Opt
     if global.pushdown_filters || config.limit.is_some() || options.scan_filters == ScanFilters::Off {
         return None;
     }
-    let conjuncts = candidates(config, parquet, options)?;
+    let conjuncts = candidates(parquet, options)?;
     let source = AdaptiveSource::new(parquet.clone(), conjuncts, options);
     let config = FileScanConfigBuilder::from(config.clone()).with_source(Arc::new(source)).build();
     Some(Arc::new(scan.clone().with_data_source(Arc::new(config))))
 }
 
 /// The conjuncts of the predicate, if any of them may be evaluated by the reader.
-fn candidates(
-    config: &FileScanConfig,
-    parquet: &ParquetSource,
-    options: &FuselineOptions,
-) -> Option<Arc<[Conjunct]>> {
-    use datafusion::datasource::physical_plan::FileSource;
+fn candidates(parquet: &ParquetSource, options: &FuselineOptions) -> Option<Arc<[Conjunct]>> {
     let predicate = parquet.filter()?;
     // Columns that the reader makes up cannot be filtered by.
     if !parquet.table_schema().virtual_columns().is_empty() {
         return None;
     }
-    let schema: &SchemaRef = config.table_schema();
+    let schema: &SchemaRef = parquet.table_schema().table_schema();
     let conjuncts: Arc<[Conjunct]> = split_conjunction(&predicate)
         .into_iter()
         .map(|expr| Conjunct {

@@ -150,7 +150,7 @@ impl fmt::Display for CompiledPredicate {
 
 impl PartialEq for CompiledPredicate {
     fn eq(&self, other: &CompiledPredicate) -> bool {
-        self.original == other.original
+        self.original.eq(&other.original)
     }
 }
 
@@ -205,7 +205,7 @@ impl PhysicalExpr for CompiledPredicate {
 }
 
 /// A predicate that rows are not filtered by.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub struct PruneOnly {
     original: Arc<dyn PhysicalExpr>,
     /// A call that no row filter may make.
@@ -214,9 +214,27 @@ pub struct PruneOnly {
 
 impl PruneOnly {
     pub fn new(original: Arc<dyn PhysicalExpr>) -> Result<PruneOnly> {
-        let fence =
-            ScalarFunctionExpr::try_new(input_file_name(), vec![], &Schema::empty(), ConfigOptions::new().into())?;
+        let fence = ScalarFunctionExpr::try_new(
+            input_file_name(),
+            vec![],
+            &Schema::empty(),
+            ConfigOptions::new().into(),
+        )?;
         Ok(PruneOnly { original, fence: Arc::new(fence) })
+    }
+}
+
+impl PartialEq for PruneOnly {
+    fn eq(&self, other: &PruneOnly) -> bool {
+        self.original.eq(&other.original)
+    }
+}
+
+impl Eq for PruneOnly {}
+
+impl Hash for PruneOnly {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.original.hash(state);
     }
 }
 

@@ -11,7 +11,7 @@
 use super::predicate::CompiledPredicate;
 use super::{Conjunct, reads_columns};
 use crate::config::{FuselineOptions, ScanFilters};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{and, prep_null_mask_filter};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
@@ -26,9 +26,9 @@ use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderO
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
+use datafusion::physical_expr::conjunction;
 use datafusion::physical_expr::simplifier::PhysicalExprSimplifier;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
-use datafusion::physical_expr::conjunction;
 use datafusion::physical_expr_adapter::{
     DefaultPhysicalExprAdapterFactory, PhysicalExprAdapterFactory, replace_columns_with_literals,
 };
@@ -136,7 +136,8 @@ impl Sampler {
             None => return Ok(Choice::Unknown),
         };
         let all = opened.metadata.metadata().row_groups();
-        let rows: i64 = opened.groups.iter().filter_map(|g| all.get(*g)).map(RowGroupMetaData::num_rows).sum();
+        let rows: i64 =
+            opened.groups.iter().filter_map(|g| all.get(*g)).map(RowGroupMetaData::num_rows).sum();
         if rows < LEAST_ROWS {
             return Ok(Choice::Whole);
         }
@@ -243,13 +244,12 @@ impl Sampler {
         let reader: Box<dyn AsyncFileReader> =
             self.readers.create_reader(self.partition, file.clone(), hint, &uncounted)?;
         let mask = ProjectionMask::roots(opened.metadata.parquet_schema(), columns.iter().copied());
-        let mut rows =
-            ParquetRecordBatchStreamBuilder::new_with_metadata(reader, opened.metadata.clone())
-                .with_projection(mask)
-                .with_row_groups(vec![group])
-                .with_batch_size(ROWS)
-                .with_limit(ROWS)
-                .build()?;
+        let mut rows = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, opened.metadata.clone())
+            .with_projection(mask)
+            .with_row_groups(vec![group])
+            .with_batch_size(ROWS)
+            .with_limit(ROWS)
+            .build()?;
         rows.next().await.transpose().map_err(DataFusionError::from)
     }
 }

@@ -33,7 +33,11 @@ pub struct AdaptiveSource {
 }
 
 impl AdaptiveSource {
-    pub fn new(plain: ParquetSource, conjuncts: Arc<[Conjunct]>, options: &FuselineOptions) -> AdaptiveSource {
+    pub fn new(
+        plain: ParquetSource,
+        conjuncts: Arc<[Conjunct]>,
+        options: &FuselineOptions,
+    ) -> AdaptiveSource {
         AdaptiveSource { plain, conjuncts, options: Arc::new(options.clone()) }
     }
 
@@ -224,7 +228,9 @@ struct AdaptivePlanner {
 
 impl fmt::Debug for AdaptivePlanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdaptivePlanner").field("file", &self.file.object_meta.location).finish_non_exhaustive()
+        f.debug_struct("AdaptivePlanner")
+            .field("file", &self.file.object_meta.location)
+            .finish_non_exhaustive()
     }
 }
 
