@@ -39,6 +39,21 @@ impl fmt::Display for Backend {
     }
 }
 
+/// Whether the Parquet reader filters rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ScanFilters {
+    /// Where a sample of the rows says that it pays.
+    #[default]
+    Auto,
+    /// By every conjunct that may be evaluated there: for tests.
+    Always,
+    /// Never; it only prunes.
+    Off,
+}
+
+const SCAN_FILTER_NAMES: [(&str, ScanFilters); 3] =
+    [("auto", ScanFilters::Auto), ("always", ScanFilters::Always), ("off", ScanFilters::Off)];
+
 const VECTOR_NAMES: [(&str, Vectors); 3] =
     [("auto", Vectors::Auto), ("128", Vectors::Narrow), ("rolled", Vectors::Rolled)];
 
@@ -60,6 +75,8 @@ pub struct FuselineOptions {
     pub min_rows: usize,
     /// Whether joins may be made in another order than the query's, where it is estimated to be better.
     pub reorder_joins: bool,
+    /// Whether the Parquet reader decodes only the rows that pass, where few do.
+    pub scan_filters: ScanFilters,
 }
 
 impl Default for FuselineOptions {
@@ -73,6 +90,7 @@ impl Default for FuselineOptions {
             morsel_rows: 65_536,
             min_rows: 1_000,
             reorder_joins: true,
+            scan_filters: ScanFilters::Auto,
         }
     }
 }
@@ -105,6 +123,7 @@ impl FuselineOptions {
             }
             "min_rows" => self.min_rows = number(key, value, 0, usize::MAX)?,
             "reorder_joins" => self.reorder_joins = boolean(key, value)?,
+            "scan_filters" => self.scan_filters = one_of(key, value, &SCAN_FILTER_NAMES)?,
             _ => {
                 let known: Vec<String> = self.entries().into_iter().map(|e| e.key).collect();
                 return Err(DataFusionError::Configuration(format!(
@@ -172,6 +191,11 @@ impl ExtensionOptions for FuselineOptions {
                 "reorder_joins",
                 self.reorder_joins.to_string(),
                 "Join in another order than the query's where that is estimated to be better",
+            ),
+            entry(
+                "scan_filters",
+                name_of(&SCAN_FILTER_NAMES, self.scan_filters).to_owned(),
+                "Filter rows while Parquet is read: auto, where it pays, always or off",
             ),
         ]
     }

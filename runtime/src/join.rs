@@ -10,6 +10,7 @@
 //! the pool's own error.
 
 use crate::kept::KeptSide;
+use crate::scan::KeyMember;
 use crate::source::MemoryTable;
 use arrow::array::{ArrayRef, RecordBatch, new_empty_array};
 use arrow::compute::{cast, concat};
@@ -215,7 +216,8 @@ impl BuildJob {
             others.push((column, whole(&arrays, schema.field(column).data_type())?));
         }
         drop(batches);
-        self.tell_scan(&keys)?;
+        let bounds = self.bounds(&keys)?;
+        let key_type = keys.first().map(|k| k.data_type().clone());
         let kept = self.plan.kept.as_ref().map(|kept| {
             let fetched = self.plan.columns.iter().copied().zip(columns.iter().cloned());
             // Where a column is in both lists, the other one has it in its own type.
@@ -236,7 +238,9 @@ impl BuildJob {
                 .sum::<usize>();
         // Not more than was asked for, but what lies in the table of somebody else is not ours.
         reserved.try_resize(if in_place && copies == 0 { side.table().memory() } else { held })?;
-        Ok(Built { side: Arc::new(side), kept, reserved })
+        let side = Arc::new(side);
+        self.tell_scan(bounds, key_type, &side)?;
+        Ok(Built { side, kept, reserved })
     }
 
     /// All rows of the build side, and whether they lie in a table in memory.
@@ -280,14 +284,34 @@ impl BuildJob {
         Ok((all.into_iter().flat_map(|(_, batches)| batches).collect(), false))
     }
 
-    /// Leaves the probe side's scan the bounds of the keys.
-    fn tell_scan(&self, keys: &[ArrayRef]) -> Result<()> {
+    /// The bounds of the keys, if a scan waits for them.
+    fn bounds(&self, keys: &[ArrayRef]) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        if self.plan.dynamic_filter.is_none() || self.only.is_some() {
+            return Ok(None);
+        }
+        bounds(&self.plan, keys)
+    }
+
+    /// Leaves the probe side's scan the bounds of the keys, and, where they are single integers, the keys.
+    fn tell_scan(
+        &self,
+        bounds: Option<Arc<dyn PhysicalExpr>>,
+        key_type: Option<DataType>,
+        side: &Arc<JoinSide>,
+    ) -> Result<()> {
         let Some(filter) = &self.plan.dynamic_filter else { return Ok(()) };
         let Some(dynamic) = filter.downcast_ref::<DynamicFilterPhysicalExpr>() else { return Ok(()) };
-        if self.only.is_none()
-            && let Some(bounds) = bounds(&self.plan, keys)?
-        {
-            dynamic.update(bounds)?;
+        if let Some(bounds) = bounds {
+            // A NULL among probed keys matters to NOT IN although it is no key.
+            let null_aware = self.plan.kept.as_ref().is_some_and(|k| k.null_aware);
+            let member = match (self.plan.probe_keys.as_slice(), key_type) {
+                ([probe], Some(of)) if !null_aware => KeyMember::of(probe, &of, side),
+                _several => None,
+            };
+            dynamic.update(match member {
+                Some(member) => Arc::new(BinaryExpr::new(bounds, Operator::And, Arc::new(member))),
+                None => bounds,
+            })?;
         }
         dynamic.mark_complete();
         Ok(())

@@ -30,13 +30,14 @@ pub mod program;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod rule;
+mod scan;
 mod series;
 pub mod source;
 mod split;
 pub mod udf;
 pub mod workers;
 
-pub use config::{Backend, FuselineOptions, FusionMode, Vectors};
+pub use config::{Backend, FuselineOptions, FusionMode, ScanFilters, Vectors};
 pub use explain::{as_fused, explain_codegen, fused_stages};
 pub use fused_exec::FusedExec;
 pub use not_fused::NotFusedExec;

@@ -3,13 +3,15 @@
 //! It runs after all of DataFusion's rules, from the root down: at each node it asks the planner for
 //! the longest run of operators that starts there. What the planner does not take stays as it is,
 //! with the reason beside it for EXPLAIN; only what it computes on each row may still become a stage below
-//! it ([`crate::split`]). Scans are never absorbed, so pruning stays as it was.
+//! it ([`crate::split`]). Scans are never absorbed, so pruning stays as it was; those of Parquet files may filter
+//! rows while they read ([`crate::scan`]).
 
 use crate::config::{FuselineOptions, FusionMode};
 use crate::fused_exec::FusedExec;
 use crate::inlined::Inlined;
 use crate::not_fused::NotFusedExec;
 use crate::program::Program;
+use crate::scan;
 use crate::source::MemoryTable;
 use crate::split::Split;
 use crate::udf::entries::{body_of, calls_udf, stage_calls_udf};
@@ -133,6 +135,9 @@ impl Rewrite {
     }
 
     fn node(&mut self, plan: Arc<dyn ExecutionPlan>, above: Above) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(scan) = scan::adaptive(&plan, &self.options) {
+            return Ok(scan);
+        }
         let options = PlanOptions {
             mode: self.options.fusion,
             exact_libm: self.options.exact_libm,

@@ -7,5 +7,6 @@ mod explain;
 mod groups;
 mod inlined;
 mod parquet;
+mod scan;
 mod split;
 mod support;

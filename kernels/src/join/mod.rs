@@ -21,4 +21,4 @@ mod packed;
 pub mod table;
 mod visited;
 
-pub use table::{JoinTable, KeyPack, PackKind, PackSpec};
+pub use table::{IntKey, JoinTable, KeyPack, PackKind, PackSpec};
