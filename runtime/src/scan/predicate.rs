@@ -129,6 +129,7 @@ fn stage_of(expr: &Arc<dyn PhysicalExpr>, schema: &SchemaRef, options: &Fuseline
         is_boundary: None,
         partitions_are_free: false,
         body_of: None,
+        bodies_are_nullable: false,
     };
     match plan_stage(&projection, &options) {
         Some(Support::Supported(planned)) => Some(planned.stage),
