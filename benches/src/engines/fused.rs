@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use arrow::array::ArrayRef;
-use fuseline_codegen::cpu::{CompileOptions, CompileStats, CompiledLoop, Vectors, compile};
+use fuseline_codegen::cpu::{CompileOptions, CompiledLoop, Vectors, compile};
 use fuseline_codegen::ir::{AggState, AggValue, Emit, Loop, LoopBuilder, Op, Sink, Step, ValueId};
 use fuseline_codegen::run::{LoopOutput, Morsel, RunLoop};
 
