@@ -5,7 +5,7 @@ use super::dtype::DType;
 use crate::python_udf::calls::Named;
 use crate::python_udf::sym::{R, Sym};
 use crate::python_udf::translate::Translator;
-use fuseline_codegen::function::{Compare, FloatTest, Math1, Math2, Op, Rounding, Value};
+use fuseline_codegen::function::{FloatTest, Math1, Math2, Op, Rounding};
 use ruff_python_ast::{CmpOp, Operator, UnaryOp};
 
 /// What the name of a function says to the operators.
@@ -346,53 +346,21 @@ impl Translator {
             && function == Math1::Sqrt
         {
             // Rounded once in either precision.
-            self.where_silent(function, a.value)?;
-            let root = self.op(Op::IeeeMath1 { function, fast: false }, vec![a.value])?;
+            let root = self.op(self.math_op(function), vec![a.value])?;
             let value = self.fitted(root, a.dtype)?;
             return Ok(Arr::sym(value, a.dtype, a.scalar));
         }
         let a = self.double(&format!("{function:?}").to_lowercase(), x)?;
-        self.where_silent(function, a.value)?;
-        let value = self.op(Op::IeeeMath1 { function, fast: false }, vec![a.value])?;
+        let value = self.op(self.math_op(function), vec![a.value])?;
         Ok(Arr::sym(value, DType::Float64, a.scalar))
     }
 
-    /// Bails where NumPy warns about a function's operand, or (near an overflow) a little before. Not by `Op::Math1`,
-    /// which bails in these places too: what is known of its results beyond them holds for `math`, which raises there.
-    fn where_silent(&mut self, function: Math1, x: Value) -> R<()> {
-        // A little less than the last operands that do not overflow.
-        const EXP: f64 = 709.78;
-        const EXP2: f64 = 1023.99;
-        const SINH: f64 = 710.47;
-        let (compare, bound, size) = match function {
-            Math1::Sqrt => (Compare::Lt, 0.0, false),
-            Math1::Log | Math1::Log2 | Math1::Log10 => (Compare::Le, 0.0, false),
-            Math1::Log1p => (Compare::Le, -1.0, false),
-            Math1::Acosh => (Compare::Lt, 1.0, false),
-            Math1::Asin | Math1::Acos => (Compare::Gt, 1.0, true),
-            Math1::Atanh => (Compare::Ge, 1.0, true),
-            Math1::Sin | Math1::Cos | Math1::Tan => (Compare::Eq, f64::INFINITY, true),
-            Math1::Exp | Math1::Expm1 => (Compare::Gt, EXP, false),
-            Math1::Exp2 => (Compare::Gt, EXP2, false),
-            Math1::Sinh | Math1::Cosh => (Compare::Gt, SINH, true),
-            Math1::Atan
-            | Math1::Asinh
-            | Math1::Tanh
-            | Math1::Cbrt
-            | Math1::Erf
-            | Math1::Erfc
-            | Math1::Degrees
-            | Math1::Radians => return Ok(()),
-        };
-        let overflows = matches!(bound, EXP | EXP2 | SINH);
-        if overflows && self.errors.over || !overflows && self.errors.divide && self.errors.invalid {
-            return Ok(());
-        }
-        let of = if size { self.op(Op::Abs, vec![x])? } else { x };
-        let bound = self.constant_float(bound)?;
-        let warns = self.op(Op::Cmp(compare), vec![of, bound])?;
-        let fine = self.op(Op::Not, vec![warns])?;
-        self.demand(fine)
+    /// The operation of a function: unless NumPy is silent a row bails where it warns, which is where `math` raises.
+    fn math_op(&self, function: Math1) -> Op {
+        let overflows =
+            matches!(function, Math1::Exp | Math1::Exp2 | Math1::Expm1 | Math1::Sinh | Math1::Cosh);
+        let silent = if overflows { self.errors.over } else { self.errors.divide && self.errors.invalid };
+        if silent { Op::IeeeMath1 { function, fast: false } } else { Op::Math1 { function, fast: false } }
     }
 
     /// `np.round`: a multiplication, a rounding, a division.
