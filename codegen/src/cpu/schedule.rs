@@ -96,7 +96,7 @@ pub(super) fn agg_reads(lp: &Loop, index: usize) -> Vec<(ValueId, Need)> {
 
 /// What the kernels that find minima and maxima of text read, at the end of a chunk.
 pub(super) fn text_agg_reads(lp: &Loop) -> Vec<ValueId> {
-    let Sink::Aggregate(aggs) = &lp.sink else { return Vec::new() };
+    let (Sink::Aggregate(aggs) | Sink::Group { aggs, .. }) = &lp.sink else { return Vec::new() };
     aggs.iter().filter(|a| is_text_extreme(a)).flat_map(|a| a.arg.into_iter().chain(a.filter)).collect()
 }
 
