@@ -133,6 +133,8 @@ impl SessionBuilder {
         let options = config.options_mut();
         options.sql_parser.collect_spans = true;
         options.explain.physical_plan_only = true;
+        // From about a megabyte on a second thread pays (10 MB is DataFusion's default); CSV files are split too.
+        options.optimizer.repartition_file_min_size = 1 << 20;
 
         let mut runtime = RuntimeEnvBuilder::new()
             // Listings are cheap on a local disk, and a cached one hides new files.

@@ -1,7 +1,7 @@
 //! Files: the scan below a stage prunes exactly as it does unfused.
 
 use crate::inlined::register;
-use crate::support::{big_batch, fused, plan, sorted_text, unfused};
+use crate::support::{big_batch, fused, plan, session, sorted_text, unfused};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::datasource::file_format::options::ParquetReadOptions;
@@ -61,7 +61,9 @@ async fn run(context: &SessionContext, sql: &str) -> (Vec<String>, Vec<String>, 
 async fn pruning_is_that_of_the_unfused_plan() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("a.parquet"), 100_000);
-    let (plain, ours) = (unfused(), fused());
+    // What the reader filters beside is in scan.rs.
+    let ours = session(&[("fuseline.fusion", "force"), ("fuseline.scan_filters", "off")]);
+    let plain = unfused();
     for context in [&plain, &ours] {
         let path = folder.path().to_str().unwrap();
         context.register_parquet("p", path, ParquetReadOptions::default()).await.unwrap();

@@ -10,6 +10,7 @@
 //! [`adaptive`] puts an [`AdaptiveSource`](source::AdaptiveSource) in place of the source. When a partition begins
 //! to read, it reads a few thousand rows of the predicate's columns ([`sample`]), and has a row filter if
 //! those say that it pays. The filter above stays in its loop; so whatever the source decides, answers are the same.
+//! It also deals the row groups of a file that several partitions read evenly among them.
 //! In the row filter stand [`predicate::CompiledPredicate`]s, which show pruning the original expression.
 //!
 //! Which conjuncts may be there at all is [`candidates`]' choice: those that can neither fail nor call anything,
@@ -47,11 +48,15 @@ pub fn adaptive(plan: &Arc<dyn ExecutionPlan>, options: &FuselineOptions) -> Opt
     let scan = plan.downcast_ref::<DataSourceExec>()?;
     let (config, parquet) = scan.downcast_to_file_source::<ParquetSource>()?;
     let global = &parquet.table_parquet_options().global;
+    let ranges = config.file_groups.iter().flat_map(|g| g.iter()).any(|f| f.range.is_some());
     // The user's own choice; and a limit counts rows before the filter above.
-    if global.pushdown_filters || config.limit.is_some() || options.scan_filters == ScanFilters::Off {
+    let filters =
+        !global.pushdown_filters && config.limit.is_none() && options.scan_filters != ScanFilters::Off;
+    let conjuncts = if filters { candidates(parquet, options) } else { None };
+    if conjuncts.is_none() && !ranges {
         return None;
     }
-    let conjuncts = candidates(parquet, options)?;
+    let conjuncts = conjuncts.unwrap_or_default();
     let source = AdaptiveSource::new(parquet.clone(), conjuncts, options);
     let config = FileScanConfigBuilder::from(config.clone()).with_source(Arc::new(source)).build();
     Some(Arc::new(scan.clone().with_data_source(Arc::new(config))))

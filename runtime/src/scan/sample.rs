@@ -11,11 +11,11 @@
 use super::predicate::CompiledPredicate;
 use super::{Conjunct, reads_columns};
 use crate::config::{FuselineOptions, ScanFilters};
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{and, prep_null_mask_filter};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::listing::{FileRange, PartitionedFile};
 use datafusion::datasource::physical_plan::parquet::{
     DefaultParquetFileReaderFactory, ParquetAccessPlan, ParquetFileReaderFactory, RowGroupAccessPlanFilter,
     apply_file_schema_type_coercions,
@@ -116,10 +116,44 @@ impl Sampler {
         self.conjuncts.iter().map(|c| snapshot_generation(&c.expr)).fold(0, u64::wrapping_add)
     }
 
+    /// The file with its range moved so that each range of it has its share of the row groups.
+    ///
+    /// DataFusion gives a row group to the range in which it begins; of two equal row groups both begin in the
+    /// first half of their file. By their middles they are dealt evenly, and still each to one range.
+    pub async fn dealt(&self, file: PartitionedFile) -> PartitionedFile {
+        let Some(range) = file.range.clone() else { return file };
+        match self.metadata(&file).await {
+            Ok(metadata) => {
+                let groups = metadata.metadata().row_groups();
+                let begins: Vec<i64> = groups.iter().map(|g| begin(g)).collect();
+                let sizes: Vec<i64> = groups.iter().map(RowGroupMetaData::compressed_size).collect();
+                let size = i64::try_from(file.object_meta.size).unwrap_or(i64::MAX);
+                match share(&begins, &sizes, size, (range.start, range.end)) {
+                    Some((start, end)) => PartitionedFile { range: Some(FileRange { start, end }), ..file },
+                    None => file,
+                }
+            }
+            // Reading it will say what is wrong.
+            Err(_) => file,
+        }
+    }
+
+    async fn metadata(&self, file: &PartitionedFile) -> Result<ArrowReaderMetadata> {
+        let uncounted = ExecutionPlanMetricsSet::new();
+        let hint = file.metadata_size_hint;
+        let mut reader: Box<dyn AsyncFileReader> =
+            self.readers.create_reader(self.partition, file.clone(), hint, &uncounted)?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+        Ok(ArrowReaderMetadata::load_async(&mut reader, options).await?)
+    }
+
     /// How this file, and those after it, should be read.
     pub async fn choose(&self, file: &PartitionedFile) -> Choice {
         if self.options.scan_filters == ScanFilters::Always {
             return Choice::Filter(self.conjuncts.iter().map(|c| c.anywhere).collect());
+        }
+        if self.conjuncts.is_empty() || self.options.scan_filters == ScanFilters::Off {
+            return Choice::Whole;
         }
         match self.try_choose(file).await {
             Ok(choice) => choice,
@@ -161,7 +195,11 @@ impl Sampler {
                 let expr = reassign_expr_columns(expr, batch.schema_ref())?;
                 let passes = expr.evaluate(&batch)?.into_array(batch.num_rows())?;
                 let Some(passes) = passes.as_boolean_opt() else { return Ok(Choice::Whole) };
-                passing[*c].push(prep_null_mask_filter(passes));
+                passing[*c].push(if passes.null_count() > 0 {
+                    prep_null_mask_filter(passes)
+                } else {
+                    passes.clone()
+                });
             }
         }
         let group = &all[opened.groups[0]];
@@ -252,6 +290,30 @@ impl Sampler {
             .build()?;
         rows.next().await.transpose().map_err(DataFusionError::from)
     }
+}
+
+/// Where DataFusion sees a row group begin.
+fn begin(group: &RowGroupMetaData) -> i64 {
+    group.columns().first().map_or(0, |c| c.dictionary_page_offset().unwrap_or_else(|| c.data_page_offset()))
+}
+
+/// The range in which those row groups begin whose middles, as shares of all row groups' bytes, lie in a range of the
+/// file; `None` where row groups do not follow each other.
+fn share(begins: &[i64], sizes: &[i64], file: i64, range: (i64, i64)) -> Option<(i64, i64)> {
+    let all: i128 = sizes.iter().map(|s| i128::from(*s)).sum();
+    if all <= 0 || !begins.is_sorted_by(|a, b| a < b) {
+        return None;
+    }
+    let mut before = 0i128;
+    let mut mine: Option<(i64, i64)> = None;
+    for (begin, size) in begins.iter().zip(sizes) {
+        let middle = (before + i128::from(*size) / 2) * i128::from(file) / all;
+        before += i128::from(*size);
+        if middle >= i128::from(range.0) && middle < i128::from(range.1) {
+            mine = Some((mine.map_or(*begin, |m| m.0), begin + 1));
+        }
+    }
+    Some(mine.unwrap_or((0, 0)))
 }
 
 /// The file's columns that an expression reads.
@@ -354,4 +416,28 @@ fn runs(passing: &[BooleanArray]) -> (f64, f64) {
         runs += (1..bits.len()).filter(|i| bits.value(*i) != bits.value(i - 1)).count();
     }
     (passed as f64 / rows.max(1) as f64, rows as f64 / runs.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_group_is_in_one_range_and_equal_ones_are_dealt_evenly() {
+        for (groups, ranges) in [(1, 2), (2, 2), (3, 2), (16, 2), (53, 7), (2, 5)] {
+            let sizes: Vec<i64> = vec![1_000; groups];
+            let begins: Vec<i64> = (0..groups as i64).map(|g| 4 + g * 1_000).collect();
+            let file = groups as i64 * 1_000 + 300;
+            let step = (file + ranges - 1) / ranges;
+            let mut dealt = vec![];
+            for r in 0..ranges {
+                let (start, end) =
+                    share(&begins, &sizes, file, (r * step, ((r + 1) * step).min(file))).unwrap();
+                dealt.push(begins.iter().filter(|b| **b >= start && **b < end).count());
+            }
+            assert_eq!(dealt.iter().sum::<usize>(), groups, "{groups} in {ranges}: {dealt:?}");
+            let most = groups.div_ceil(ranges as usize);
+            assert!(dealt.iter().all(|d| *d <= most), "{groups} in {ranges}: {dealt:?}");
+        }
+    }
 }

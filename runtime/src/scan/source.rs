@@ -124,6 +124,9 @@ impl FileSource for AdaptiveSource {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
                 let rows = self.conjuncts.iter().filter(|c| c.anywhere);
                 let rows: Vec<String> = rows.map(|c| c.expr.to_string()).collect();
+                if rows.is_empty() {
+                    return Ok(());
+                }
                 write!(f, ", row_filter_if_selective=[{}]", rows.join(", "))
             }
             DisplayFormatType::TreeRender => Ok(()),
@@ -173,6 +176,7 @@ struct Decided {
 impl Deciding {
     /// How a file is read.
     async fn planner(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        let file = self.sampler.dealt(file).await;
         let generation = self.sampler.generation();
         let known = self.decided.lock().clone().filter(|d| d.generation == generation);
         let filtering = match known {
