@@ -15,7 +15,9 @@ import sys
 from ..measure import Differs, peak, reset_peak
 
 SHAPES = [(33_554_432, 5), (10_000_000, 10)]
-QUICK_SHAPES = [(4_194_304, 5)]
+QUICK_SHAPES = [(2_097_152, 5)]
+# In a quick run.
+QUICK_WAYS = ("to pandas", "to numpy", "from pandas")
 WAYS = {
     "to pandas": ["fuseline", "pyarrow", "duckdb", "polars"],
     "to polars": ["fuseline", "pyarrow", "duckdb"],
@@ -171,6 +173,7 @@ def run(run):
         (f"{way}, {rows / 1e6:.3g} M x {columns}", way, engine, rows, columns)
         for rows, columns in shapes
         for way, engines in WAYS.items()
+        if not options.quick or way in QUICK_WAYS
         for engine in engines
         if engine in ("fuseline", "pyarrow") or run.wants(engine)
     ]
