@@ -97,7 +97,7 @@ def into(engine, table, source, threads):
         def call():
             con = fuseline.connect(threads=threads)
             con.register("t", frame)
-            return con.sql(f"SELECT {sums} FROM t").fetchone()
+            return con.sql(f"SELECT {sums} FROM t").fetchall()[0]
 
         return call
     import duckdb
@@ -106,12 +106,12 @@ def into(engine, table, source, threads):
         con = duckdb.connect(config={"threads": threads})
         if source == "numpy":
             t = frame  # noqa: F841 (found by its name)
-            return con.sql(f"SELECT {sums} FROM t").fetchone()
+            return con.sql(f"SELECT {sums} FROM t").fetchall()[0]
         if source == "polars":
             con.register("t", frame.to_arrow())
         else:
             con.register("t", frame)
-        return con.sql(f"SELECT {sums} FROM t").fetchone()
+        return con.sql(f"SELECT {sums} FROM t").fetchall()[0]
 
     return call
 
