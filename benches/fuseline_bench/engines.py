@@ -144,6 +144,7 @@ class Spark:
         self.session = (
             SparkSession.builder.master(f"local[{threads}]")
             .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
             .config("spark.driver.memory", memory)
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")

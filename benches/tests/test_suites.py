@@ -101,8 +101,9 @@ def test_primitives(tmp_path):
 def test_frames(tmp_path):
     # Each combination is a process of its own; those of pandas stand for all, and the run itself checks the others.
     found = run("frames", tmp_path, "--rows", "20000", "--only", "pandas")
+    expected = {"fuseline"} | there(duckdb=["duckdb"], polars=["polars"])
     for way in ("to pandas", "from pandas"):
-        assert {"fuseline"} | there(duckdb=["duckdb"]) <= of(found, way), way
+        assert expected <= of(found, way), way
 
 
 def test_tpch(tmp_path):

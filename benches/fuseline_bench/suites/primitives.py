@@ -141,7 +141,7 @@ def over_tables(run):
     # Few rows are a test; the names of the queries hold for many.
     tables = make_tables(rows, 5_000_000 if rows >= 1_000_000 else rows)
     engines = [e.tables(tables) for e in make(run, (Fuseline, *PEERS))]
-    share = 1.0 if run.options.quick else 4.0
+    share = 0.4 if run.options.quick else 2.5
     queries = {n: q for n, q in QUERIES.items() if run.takes(n)}
     for name in run.progress(queries):
         compare(run, name, engines, rows, queries[name], share)
@@ -157,7 +157,7 @@ def over_tables(run):
 
 def over_ranges(run):
     """The range queries, beside Spark with and without whole-stage code generation."""
-    rows = run.options.rows or (10_000_000 if run.options.quick else 100_000_000)
+    rows = run.options.rows or (10_000_000 if run.options.quick else 50_000_000)
     engines = make(run, (Fuseline, Spark))
     engines[0].connection.sql("SET datafusion.optimizer.enable_dynamic_filter_pushdown = false")
     for name in run.progress([n for n in RANGE if run.takes(n)]):
@@ -184,7 +184,7 @@ def over_range(run, name, engines, rows):
 
             sides[label] = side
     case = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
-    share = 3.0 if run.options.quick else 9.0
+    share = 1.0 if run.options.quick else 5.0
     for engine, seconds in in_turns(sides, run.repeats(7), share).items():
         run.results.add(case, {"threads": threads}, engine, seconds, rows=rows)
 

@@ -85,7 +85,7 @@ def run(run):
     except OSError as error:
         run.results.missing("all of TPC-H", f"the queries are not there: {error.strerror}")
         return
-    repeats, share = run.repeats(5), 1.0 if options.quick else 3.0
+    repeats, share = run.repeats(5), 0.3 if options.quick else 1.5
     kinds = (Fuseline, *PEERS)
     tables = {name: pyarrow.parquet.read_table(file) for name, file in files.items()}
     engines = [e.tables(tables) for e in make(run, kinds, duckdb={"own_tables": True})]

@@ -7,7 +7,8 @@ engine's memory pays for next to nothing but the function; and one that is compi
 Axes: function (x, x + 1, sin * cos, sqrt(abs(...))), rows and rows of a batch (100 k in 10 k; 1 M in 10 k,
 100 k, 1 M; 5 M in one), model. All have their result as a whole column in memory, but Spark, which writes it
 to nowhere (its `noop` sink), in its favour. Models that see single rows are not run over 5 M rows: they do the
-same once more for every row. For the models of fuseline, and for a worker with a clock at every station
+same once more for every row; and those of peers, which know no batches, not once more for each size of them.
+For the models of fuseline, and for a worker with a clock at every station
 (`remote.py`), the time is broken down; GIL wait and conversion are the engine's own counters, over all threads.
 
 A model that a package lacks is named as missing. Before anything is timed a model must give what NumPy gives.
@@ -20,7 +21,7 @@ from ..remote import Workers
 
 SHAPES = [(100_000, 10_000), (1_000_000, 10_000), (1_000_000, 100_000), (1_000_000, 1_000_000)]
 SHAPES += [(5_000_000, 5_000_000)]
-QUICK_SHAPES = [(100_000, 10_000), (1_000_000, 100_000)]
+QUICK_SHAPES = [(100_000, 10_000), (500_000, 100_000)]
 
 
 class Function:
@@ -342,19 +343,19 @@ def sides_of(run, rows, batch, values, function, ours, with_rows):
     sides = {}
     expected = function.batch(values)
 
-    def take(models):
+    def take(models, with_rows):
         for label, single, side in models:
             if single and not with_rows:
                 continue
             check(f"{label}, {function.name}", side, values, expected)
             sides[label] = side
 
-    take(ours.models(function))
+    take(ours.models(function), rows <= 1_000_000)
     for peer, models in PEERS.items():
         if not run.wants(peer):
             continue
         try:
-            take(models(run, rows, batch, values, function))
+            take(models(run, rows, batch, values, function), with_rows)
         except ImportError as error:
             run.results.missing(peer, error)
     return sides, expected
@@ -371,9 +372,10 @@ def run(run):
     random = np.random.default_rng(20240229)
     column = random.uniform(-1000, 1000, max(rows for rows, _ in shapes))
     spark = Spark(run)
+    made = functions()
     cases = [
         (f"{function.name}, {rows:,} rows in {batch:,}", function, rows, batch)
-        for function in functions()
+        for function in ([made[1], made[3]] if quick and not run.options.rows else made)
         for rows, batch in shapes
     ]
     for case, function, rows, batch in run.progress([c for c in cases if run.takes(c[0])]):
@@ -385,9 +387,9 @@ def run(run):
 
 def cell(run, case, function, rows, batch, values, spark, smallest):
     """All models of a function over one table."""
-    share = 2.0 if run.options.quick else 6.0
-    # Models of single rows do the same once more for every row.
-    with_rows = rows <= 1_000_000
+    share = 1.0 if run.options.quick else 2.5
+    # Peers that see single rows know no batches, and do the same once more for every row.
+    with_rows = rows <= 1_000_000 and batch <= 100_000 and (smallest or batch > 10_000)
     ours = Ours(run, rows, batch, values)
     try:
         sides, expected = sides_of(run, rows, batch, values, function, ours, with_rows)
