@@ -59,7 +59,7 @@ impl Fused {
     }
 
     #[cfg(test)]
-    pub fn stats(&self) -> CompileStats {
+    pub fn stats(&self) -> fuseline_codegen::cpu::CompileStats {
         self.code.stats()
     }
 }
