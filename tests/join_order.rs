@@ -33,6 +33,21 @@ async fn tables(session: &Session) {
     }
 }
 
+/// The same tables as Parquet files in a folder.
+async fn on_files(session: &Session, folder: &str) {
+    tables(session).await;
+    for t in 0..ROWS.len() {
+        let file = format!("{folder}/t{t}.parquet");
+        for sql in [
+            format!("COPY t{t} TO '{file}'"),
+            format!("DROP TABLE t{t}"),
+            format!("CREATE EXTERNAL TABLE t{t} STORED AS PARQUET LOCATION '{file}'"),
+        ] {
+            suites::run(session, &sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        }
+    }
+}
+
 /// A query that joins three to five of the tables by keys, some twice.
 fn query(r: &mut Random) -> String {
     let count = 3 + r.below(3);
@@ -156,15 +171,50 @@ async fn a_large_table_is_probed_and_small_ones_are_built() {
     assert!(below[0].contains("DataSourceExec") && below[1].contains("FilterExec: v@"), "{plan}");
 }
 
-/// Only groups are made that the join can use.
+/// Only groups are made that the join can use. The filtered table is then read twice, in one query.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_that_meet_nothing_are_not_made() {
-    let ours = session("on");
-    tables(&ours).await;
-    let sql = "SELECT count(*) FROM t3 AS a WHERE a.v % 100 = 7 \
-               AND a.v < (SELECT 1.5 * avg(x.v) FROM t4 AS x WHERE x.f3 = a.id)";
-    let outcome = suites::run(&ours, sql).await.expect("it runs");
-    let plan = shown(outcome.plan.as_ref());
-    let groups = plan.lines().find(|l| l.contains("gby=[f3@")).expect("groups");
-    assert!(groups.contains("join_type=RightSemi"), "{plan}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (in_memory, on_disk, stock) = (session("on"), session("on"), session("off"));
+    tables(&in_memory).await;
+    tables(&stock).await;
+    on_files(&on_disk, folder.path().to_str().expect("a name of text")).await;
+    for sql in [
+        "SELECT count(*) FROM t3 AS a WHERE a.v % 100 = 7 \
+         AND a.v < (SELECT 1.5 * avg(x.v) FROM t4 AS x WHERE x.f3 = a.id)",
+        "SELECT sum(b.v) FROM t4 AS b, t3 AS a WHERE b.f3 = a.id AND a.v % 100 = 7 \
+         AND b.v < (SELECT 1.2 * avg(x.v) FROM t4 AS x WHERE x.f3 = a.id)",
+    ] {
+        let expected = suites::run(&stock, sql).await.expect("it runs");
+        let expected = Answer::of(&expected.batches).expect("it prints");
+        for ours in [&in_memory, &on_disk] {
+            let outcome = suites::run(ours, sql).await.expect("it runs");
+            let plan = shown(outcome.plan.as_ref());
+            let groups = plan.lines().find(|l| l.contains("gby=[f3@")).expect("groups");
+            assert!(groups.contains("join_type=RightSemi"), "{plan}");
+            let actual = Answer::of(&outcome.batches).expect("it prints");
+            if let Verdict::Different(what) = compare(expected.clone(), actual, true) {
+                panic!("{what}\n    {sql}\n{plan}");
+            }
+        }
+    }
+}
+
+/// Scans of files deal them to their partitions, in plans that were put together anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_joins_of_files_give_what_datafusion_gives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (stock, ours) = (session("off"), session("force"));
+    tables(&stock).await;
+    on_files(&ours, folder.path().to_str().expect("a name of text")).await;
+    for seed in 0..if suites::nightly() { 500 } else { 40 } {
+        let sql = query(&mut Random::new(seed));
+        let expected = suites::run(&stock, &sql).await.unwrap_or_else(|e| panic!("{seed}: {sql}: {e}"));
+        let actual = suites::run(&ours, &sql).await.unwrap_or_else(|e| panic!("{seed}: {sql}: {e}"));
+        let (expected, actual) = (Answer::of(&expected.batches), Answer::of(&actual.batches));
+        let (expected, actual) = (expected.expect("it prints"), actual.expect("it prints"));
+        if let Verdict::Different(what) = compare(expected, actual, true) {
+            panic!("seed {seed}: {what}\n    {sql}");
+        }
+    }
 }

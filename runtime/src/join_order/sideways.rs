@@ -19,7 +19,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
-use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::execution_plan::{replace_children_if_necessary, reset_plan_states};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
@@ -105,7 +105,9 @@ fn below_groups(plan: &Plan, column: usize, source: &Source) -> Result<Option<Pl
     let name = build.field(source.column).name();
     let keys: Vec<ProjectionExpr> =
         vec![ProjectionExpr::new(Arc::new(Column::new(name, source.column)), name.clone())];
-    let keys = Arc::new(ProjectionExec::try_new(keys, Arc::clone(&source.table))?);
+    // A scan deals its files to its partitions; a copy that shared the dealing would find them taken.
+    let again = reset_plan_states(Arc::clone(&source.table))?;
+    let keys = Arc::new(ProjectionExec::try_new(keys, again)?);
     let on: Vec<(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)> =
         vec![(Arc::new(Column::new(name, 0)), Arc::new(key.clone()))];
     over(plan, Some(right_semi(keys, Arc::clone(input), on)?))
