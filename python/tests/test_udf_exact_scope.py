@@ -204,14 +204,58 @@ def test_reading_and_printing_are_not_compiled():
     stays(reads, prints, rows=[1, 2])
 
 
-def test_exceptions_that_are_caught_are_not_compiled():
+def test_exceptions_that_are_caught():
+    """Compiled code reads the body alone: rows that raise are Python's, whatever catches them."""
+
     def caught(s: str) -> int:
         try:
             return int(s)
         except ValueError:
             return -1
 
-    stays(caught, rows=["5", "x"])
+    def ends_after(s: str) -> int:
+        n = 0
+        try:
+            n = int(s)
+        except ValueError as e:
+            n = len(str(e))
+        else:
+            n += 1
+        finally:
+            n *= 2
+        return n
+
+    def in_a_loop(s: str) -> int:
+        total = 0
+        for part in s.split(","):
+            try:
+                total += int(part)
+            except ValueError:
+                continue
+        return total
+
+    exact(caught, ends_after, in_a_loop, rows=["5", "x", "1,2", "3,q,4", "", None])
+
+
+def test_finally_that_replaces_a_return_is_not_compiled():
+    def replaced(n: int) -> int:
+        try:
+            if n > 1:
+                return 1
+        finally:
+            return 2  # noqa: B012
+
+    def left(n: int) -> int:
+        y = 0
+        for i in range(n):
+            try:
+                if i == 2:
+                    break
+            finally:
+                y += 1
+        return y
+
+    stays(replaced, left, rows=[1, 2, 5])
 
 
 # Exceptions of the function's own

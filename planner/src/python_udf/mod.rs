@@ -7,8 +7,8 @@
 //! functions and the end of a row, [`names`] what can be seen without understanding. [`numpy`] are functions over arrays.
 //!
 //! Invariants:
-//! * compiled code returns what Python returns, or bails: whatever may raise is a guard, because an exception is
-//!   Python's to raise;
+//! * compiled code returns what Python returns, or bails: whatever may raise is a guard, and `try` needs no more than
+//!   its body, because an exception is Python's to raise and to catch;
 //! * the IR's order of evaluation may differ from Python's on one path, which nobody can see, as all of it is pure;
 //! * nothing is computed on a path on which Python would not compute it, unless it cannot bail ([`build::harmless`]).
 

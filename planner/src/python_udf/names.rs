@@ -136,7 +136,8 @@ fn blocks(stmt: &Stmt) -> Vec<(&[Stmt], bool)> {
     }
 }
 
-fn returns(stmts: &[Stmt]) -> bool {
+/// Whether a `return` is anywhere among the statements.
+pub fn returns(stmts: &[Stmt]) -> bool {
     stmts.iter().any(|s| matches!(s, Stmt::Return(_)) || blocks(s).iter().any(|(b, _)| returns(b)))
 }
 

@@ -1,11 +1,12 @@
 //! Statements.
 
 use crate::python_udf::build::{Hole, Item};
+use crate::python_udf::names::{jumps, returns};
 use crate::python_udf::source::Parsed;
 use crate::python_udf::sym::{Env, Nested, R, Seq, Sym};
 use crate::python_udf::translate::{Flow, Returning, Translator, Truth};
 use fuseline_codegen::function::{Op, Stmt as Out, Type};
-use ruff_python_ast::{ElifElseClause, Expr, Operator, Pattern, Singleton, Stmt};
+use ruff_python_ast::{ElifElseClause, ExceptHandler, Expr, Operator, Pattern, Singleton, Stmt, StmtTry};
 use ruff_text_size::Ranged;
 use std::rc::Rc;
 
@@ -100,11 +101,7 @@ impl Translator {
             Stmt::For(s) => return self.for_loop(s),
             Stmt::Break(_) => return self.leave_loop(),
             Stmt::Continue(_) => return self.next_round(),
-            // What it catches is raised by Python, and found out by a row that bails: it would be exact to read the body
-            // alone, but rows that raise as a matter of course are better off in Python.
-            Stmt::Try(_) => {
-                return self.no("`try` is not compiled: what raises, and who catches it, is Python's");
-            }
+            Stmt::Try(s) => return self.try_body(s),
             Stmt::FunctionDef(def) => {
                 if !def.decorator_list.is_empty() || def.is_async {
                     return self.no("a decorated function within is not compiled");
@@ -149,6 +146,45 @@ impl Translator {
             Stmt::IpyEscapeCommand(_) => return self.no("it is not Python"),
         }
         Ok(Flow::Falls)
+    }
+
+    /// An exception is always Python's, and so is what catches it: whatever may raise bails, so that only the body is
+    /// read, and rows that raise are counted as bails like all others.
+    fn try_body(&mut self, s: &StmtTry) -> R<Flow> {
+        if s.is_star {
+            return self.no("`except*` is not compiled");
+        }
+        for handler in &s.handlers {
+            let ExceptHandler::ExceptHandler(handler) = handler;
+            if let Some(name) = &handler.name {
+                self.env.remove(name.as_str());
+            }
+        }
+        let leaves = |b: &[Stmt]| {
+            let own = jumps(b);
+            (returns(b), own.breaks || own.continues)
+        };
+        let ((body, out), (orelse, out_of_else)) = (leaves(&s.body), leaves(&s.orelse));
+        if !s.finalbody.is_empty() && (body || orelse || out || out_of_else) {
+            // What is left behind by `return` may be set on the way out, as nobody sees it then.
+            let constant = |stmt: &Stmt| match stmt {
+                Stmt::Pass(_) => true,
+                Stmt::Assign(s) => {
+                    s.value.is_literal_expr() && s.targets.iter().all(|t| matches!(t, Expr::Name(_)))
+                }
+                _ => false,
+            };
+            let seen = out || out_of_else || self.frames.len() > 1;
+            if seen || !s.finalbody.iter().all(constant) {
+                return self.no("`finally` after a return or out of a loop is not compiled");
+            }
+        }
+        let flow = self.block(&s.body)?;
+        let flow = if flow == Flow::Falls { self.block(&s.orelse)? } else { flow };
+        match flow {
+            Flow::Ends => Ok(Flow::Ends),
+            Flow::Falls => self.block(&s.finalbody),
+        }
     }
 
     /// `return value`, and reaching the end.

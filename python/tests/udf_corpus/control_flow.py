@@ -328,7 +328,7 @@ def evaluated(s: str) -> str:
     return str(eval(s))
 
 
-@case(rows=[1, -1, 2], stays="try")
+@case(rows=[1, -1, 2])
 def with_finally(n: int) -> int:
     try:
         return 10 // n
