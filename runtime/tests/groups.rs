@@ -190,6 +190,7 @@ const QUERIES: &[&str] = &[
     "SELECT stddev(x), stddev_pop(x), var(f), var_pop(f), count(*) FROM g0",
     "SELECT stddev(x), stddev_pop(x), var(y), var_pop(y), var_pop(1.0 / (y - y)) FROM (SELECT * FROM ones LIMIT 1)",
     "SELECT round(stddev(x + 1e9), 4) FROM g",
+    "SELECT y + 1, concat('x', y), count(*), sum(y) FROM g GROUP BY y + 1, concat('x', y)",
     "SELECT dense FROM g GROUP BY dense UNION ALL SELECT y FROM g GROUP BY y",
 ];
 
@@ -326,7 +327,8 @@ fn limited(partitions: &str, bytes: usize) -> SessionContext {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn variances_and_texts_spill() {
     let sql = "SELECT count(*), sum(n), min(t), max(t), min(u), max(u), sum(v) FROM (SELECT value % 600000 * 7919 AS k, \
-               count(*) AS n, max(concat('some longer text, ', value)) AS t, min(concat('x', value)) AS u, \
+               count(*) AS n, max(CASE WHEN value < 600000 THEN 'a text of some length' ELSE 'b' END) AS t, \
+               min(CASE WHEN value % 3 = 0 THEN 'some longer text, again' ELSE 'short' END) AS u, \
                var_pop(value) AS v FROM range(0, 1200000) GROUP BY value % 600000 * 7919)";
     let expected = text(&unfused(), sql).await;
     for partitions in ["1", "3"] {

@@ -106,10 +106,11 @@ impl Direct {
     /// The keys that are present: place, value, and whether it is NULL.
     pub fn keys(&self) -> impl Iterator<Item = (usize, u64, bool)> + '_ {
         let known = self.present.iter().enumerate().filter(|(_, p)| **p != 0);
-        known.map(|(at, _)| match at == self.len {
-            true => (at, 0, true),
-            false => (at, self.base.wrapping_add(at as u64), false),
-        })
+        known.map(
+            |(at, _)| {
+                if at == self.len { (at, 0, true) } else { (at, self.base.wrapping_add(at as u64), false) }
+            },
+        )
     }
 
     /// Adds what a place holds to the cells of a record, whose first word `record` points at.

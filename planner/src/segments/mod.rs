@@ -573,6 +573,8 @@ impl Cutter {
                 let mut mapped = keys.clone();
                 for key in &mut mapped {
                     key.value = self.mapped(key.value, &new_id)?;
+                    // What was carried across a call is a column that may hold nulls.
+                    key.nullable |= ir.nullable(key.value);
                 }
                 let aggs = self.mapped_aggs(aggs, &new_id)?;
                 (Sink::Group { keys: mapped, aggs }, Arc::new(Schema::empty()))

@@ -96,6 +96,8 @@ impl<'a, 'g> SinkState<'a, 'g> {
                     return Err(EvalError::Binding("there are too many groups".to_owned()));
                 };
                 for (j, target) in targets.into_iter().enumerate() {
+                    // A group is there also where no aggregate counts the row.
+                    groups.cells(target, j);
                     for (agg, cell) in aggs.iter().zip(&layout.shape.cells) {
                         let arg = agg.arg.map(|v| value(v.index())).transpose()?;
                         let filter = agg.filter.map(|v| value(v.index())).transpose()?;
