@@ -149,11 +149,11 @@ impl Sampler {
 
     /// How this file, and those after it, should be read.
     pub async fn choose(&self, file: &PartitionedFile) -> Choice {
-        if self.options.scan_filters == ScanFilters::Always {
-            return Choice::Filter(self.conjuncts.iter().map(|c| c.anywhere).collect());
-        }
         if self.conjuncts.is_empty() || self.options.scan_filters == ScanFilters::Off {
             return Choice::Whole;
+        }
+        if self.options.scan_filters == ScanFilters::Always {
+            return Choice::Filter(self.conjuncts.iter().map(|c| c.anywhere).collect());
         }
         match self.try_choose(file).await {
             Ok(choice) => choice,
