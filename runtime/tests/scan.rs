@@ -270,7 +270,7 @@ async fn predicates_that_can_fail_wait_for_those_before_them() {
     }
     let (rows, _) = run(&forced, "SELECT count(wide) FROM p WHERE z <> 0 AND 100 / z > 40").await.unwrap();
     assert!(sorted_text(&rows).len() > 1);
-    let error = run(&forced, "SELECT count(wide) FROM p WHERE k = 3 AND 100 / z > 40").await;
+    let error = run(&forced, "SELECT count(wide) FROM p WHERE k = 4 AND 100 / z > 40").await;
     assert!(error.is_err_and(|e| e.to_string().to_lowercase().contains("divide by zero")));
 }
 

@@ -125,7 +125,7 @@ impl Sampler {
         match self.metadata(&file).await {
             Ok(metadata) => {
                 let groups = metadata.metadata().row_groups();
-                let begins: Vec<i64> = groups.iter().map(|g| begin(g)).collect();
+                let begins: Vec<i64> = groups.iter().map(begin).collect();
                 let sizes: Vec<i64> = groups.iter().map(RowGroupMetaData::compressed_size).collect();
                 let size = i64::try_from(file.object_meta.size).unwrap_or(i64::MAX);
                 match share(&begins, &sizes, size, (range.start, range.end)) {
@@ -149,11 +149,11 @@ impl Sampler {
 
     /// How this file, and those after it, should be read.
     pub async fn choose(&self, file: &PartitionedFile) -> Choice {
-        if self.options.scan_filters == ScanFilters::Always {
-            return Choice::Filter(self.conjuncts.iter().map(|c| c.anywhere).collect());
-        }
         if self.conjuncts.is_empty() || self.options.scan_filters == ScanFilters::Off {
             return Choice::Whole;
+        }
+        if self.options.scan_filters == ScanFilters::Always {
+            return Choice::Filter(self.conjuncts.iter().map(|c| c.anywhere).collect());
         }
         match self.try_choose(file).await {
             Ok(choice) => choice,
@@ -205,7 +205,7 @@ impl Sampler {
         let group = &all[opened.groups[0]];
         let given = self.given.iter().filter_map(|name| opened.schema.index_of(name).ok()).collect();
         let costs = Costs::of(&opened, group, given);
-        Ok(costs.best(&asked, &columns, &passing)?)
+        costs.best(&asked, &columns, &passing)
     }
 
     /// Whether the conjunct may be evaluated, and is about columns of the file.
