@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use arrow::array::ArrayRef;
-use fuseline_codegen::cpu::{CompileOptions, CompileStats, CompiledLoop, Vectors, compile};
+use fuseline_codegen::cpu::{CompileOptions, CompiledLoop, Vectors, compile};
 use fuseline_codegen::ir::{AggState, AggValue, Emit, Loop, LoopBuilder, Op, Sink, Step, ValueId};
 use fuseline_codegen::run::{LoopOutput, Morsel, RunLoop};
 
@@ -59,7 +59,7 @@ impl Fused {
     }
 
     #[cfg(test)]
-    pub fn stats(&self) -> CompileStats {
+    pub fn stats(&self) -> fuseline_codegen::cpu::CompileStats {
         self.code.stats()
     }
 }

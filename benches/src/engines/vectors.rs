@@ -376,7 +376,7 @@ impl Engine for Vectorized {
                     Step::Let(v) if self.slots[v.index()].constant.is_some() => {}
                     Step::Let(v) => match self.ops[v.index()].0 {
                         Op::Input(column) => self.read(v.index(), column as usize, &table, at),
-                        _ => self.compute(v.index(), &table, at)?,
+                        _computed => self.compute(v.index(), &table, at)?,
                     },
                     Step::Filter(v) => at.live = self.filter(v.index(), step, &table, at),
                     Step::Expand(_) | Step::Visit { .. } => {}
