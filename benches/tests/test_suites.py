@@ -106,12 +106,28 @@ def test_frames(tmp_path):
         assert expected <= of(found, way), way
 
 
-def test_tpch(tmp_path):
-    # The shortest of joins, groups and subqueries; tests/tpch.rs runs all 22.
-    found = run("tpch", tmp_path, "--only", "Q1")
+def tpch(out, only):
+    found = run("tpch", out, "--only", only)
     if found["missing"] and "all of TPC-H" in found["missing"][0]["what"]:
         pytest.skip("the queries are not there")
-    assert {"fuseline"} | there(duckdb=["duckdb"], datafusion=["datafusion"]) <= of(found, "Q14,")
+    return found
+
+
+def test_tpch(tmp_path):
+    # Joins, groups and subqueries (2, 20, 21, 22); tests/tpch.rs runs all 22.
+    found = tpch(tmp_path, "Q2")
+    assert {"fuseline"} | there(duckdb=["duckdb"], datafusion=["datafusion"]) <= of(found, "Q21,")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="Q17 over Parquet at scale 0.1 gives NULL with fuseline.reorder_joins and dynamic filters on",
+)
+def test_tpch_17(tmp_path):
+    try:
+        tpch(tmp_path, "Q17")
+    except SystemExit as error:
+        raise AssertionError from error
 
 
 def test_an_engine_that_differs_fails_the_run(tmp_path, monkeypatch):
