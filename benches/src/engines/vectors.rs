@@ -374,8 +374,11 @@ impl Engine for Vectorized {
             for step in 0..self.steps.len() {
                 match self.steps[step] {
                     Step::Let(v) if self.slots[v.index()].constant.is_some() => {}
-                    Step::Let(v) => match self.ops[v.index()].0 {
-                        Op::Input(column) => self.read(v.index(), column as usize, &table, at),
+                    Step::Let(v) => match &self.ops[v.index()].0 {
+                        Op::Input(column) => {
+                            let column = *column as usize;
+                            self.read(v.index(), column, &table, at);
+                        }
                         _computed => self.compute(v.index(), &table, at)?,
                     },
                     Step::Filter(v) => at.live = self.filter(v.index(), step, &table, at),
