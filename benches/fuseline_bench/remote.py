@@ -9,11 +9,11 @@ to what the function takes, computed, and comes back the same way.
 
 import io
 import pickle
+import queue
 import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 
 STATIONS = ["serialize", "send", "receive", "deserialize", "convert", "call"]
@@ -127,18 +127,25 @@ class Worker:
 
 
 class Workers:
-    """One worker for each thread that calls."""
+    """As many workers as there are threads that call; they are there before the first call."""
 
-    def __init__(self, function, codec):
-        self._function, self._codec = function, codec
-        self._local, self._all = threading.local(), []
+    def __init__(self, function, codec, count):
+        import pyarrow as pa
+
+        self._all = [Worker(function, codec) for _ in range(count)]
+        self._free = queue.SimpleQueue()
+        for worker in self._all:
+            # Starting up and importing is no part of a batch.
+            worker.call(pa.array([0.5]))
+            self._free.put(worker)
+        self.stations()
 
     def __call__(self, array):
-        worker = getattr(self._local, "worker", None)
-        if worker is None:
-            worker = self._local.worker = Worker(self._function, self._codec)
-            self._all.append(worker)
-        return worker.call(array)
+        worker = self._free.get()
+        try:
+            return worker.call(array)
+        finally:
+            self._free.put(worker)
 
     def stations(self):
         """Seconds by station of all batches since the last time."""

@@ -33,6 +33,7 @@ use crate::Failure;
 use crate::engines::chain::{Chain, Plan};
 use crate::engines::{Answer, ENGINES, Engine, engine};
 use crate::hand::{Addresses, HandLoops};
+use crate::report::median;
 use crate::results::{Options, Results};
 
 /// Rows that stay in the caches.
@@ -210,7 +211,6 @@ fn measure(cell: &Cell, hand: &HandLoops, options: &Options) -> Result<Vec<(Stri
     }
     // By hand the better form counts.
     let mut named: Vec<(String, Vec<f64>)> = sides.into_iter().map(|side| side.0).zip(times).collect();
-    let median = |times: &[f64]| crate::report::median(times);
     if let (Some((_, b)), Some((_, a))) = (named.pop(), named.pop()) {
         named.push(("by hand".to_owned(), if median(&a) <= median(&b) { a } else { b }));
     }

@@ -106,12 +106,26 @@ def test_frames(tmp_path):
         assert expected <= of(found, way), way
 
 
-def test_tpch(tmp_path):
-    # The shortest of joins, groups and subqueries; tests/tpch.rs runs all 22.
-    found = run("tpch", tmp_path, "--only", "Q1")
+def tpch(out, only):
+    found = run("tpch", out, "--only", only)
     if found["missing"] and "all of TPC-H" in found["missing"][0]["what"]:
         pytest.skip("the queries are not there")
-    assert {"fuseline"} | there(duckdb=["duckdb"], datafusion=["datafusion"]) <= of(found, "Q14,")
+    return found
+
+
+@pytest.mark.parametrize("query", ["Q3", "Q9", "Q14", "Q21"])
+def test_tpch(tmp_path, query):
+    # Joins, groups and subqueries; tests/tpch.rs runs all 22.
+    expected = {"fuseline"} | there(duckdb=["duckdb"], datafusion=["datafusion"])
+    assert expected <= of(tpch(tmp_path, query), f"{query},")
+
+
+# Over Parquet at scale 0.1 these lose rows with fuseline.reorder_joins and dynamic filters both on: a fault
+# of joins, not of the benchmarks. Once it is mended these tests fail, and go up to the others.
+@pytest.mark.parametrize("query", ["Q17", "Q20"])
+@pytest.mark.xfail(strict=True, raises=SystemExit, reason="wrong over Parquet at scale 0.1")
+def test_tpch_known_to_be_wrong(tmp_path, query):
+    tpch(tmp_path, query)
 
 
 def test_an_engine_that_differs_fails_the_run(tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ class Ours:
             ("pickle", "worker, socket, pickled rows", True),
             ("arrow", "worker, socket, Arrow by hand", False),
         ):
-            workers = Workers(function.row if single else batch, codec)
+            workers = Workers(function.row if single else batch, codec, self.run.options.threads)
             self.remote[label] = workers
             yield label, single, add(f"remote_{codec}", "arrow", workers)
         yield (

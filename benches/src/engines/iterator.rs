@@ -19,19 +19,19 @@ use crate::Failure;
 struct Row {
     at: usize,
     rows: usize,
-    /// Doubles by their bits, bools as 0 and 1.
-    bits: Vec<u64>,
-    valid: Vec<bool>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    /// A double by its bits, a bool as 0 or 1.
+    bits: u64,
+    valid: bool,
 }
 
 impl Row {
-    fn double(&self, v: usize) -> f64 {
-        f64::from_bits(self.bits[v])
-    }
-
     fn set(&mut self, v: usize, bits: u64, valid: bool) {
-        self.bits[v] = bits;
-        self.valid[v] = valid;
+        self.slots[v] = Slot { bits, valid };
     }
 }
 
@@ -89,7 +89,8 @@ impl Operator for Filter {
             for node in &self.nodes {
                 node.evaluate(row, table);
             }
-            if row.valid[self.keep] && row.bits[self.keep] != 0 {
+            let keep = row.slots[self.keep];
+            if keep.valid && keep.bits != 0 {
                 return true;
             }
         }
@@ -120,9 +121,9 @@ struct Binary<F> {
 
 impl<F: Fn(f64, f64) -> u64> Node for Binary<F> {
     fn evaluate(&self, row: &mut Row, _: &Columns<'_>) {
-        let valid = row.valid[self.left] && row.valid[self.right];
-        let bits = (self.operation)(row.double(self.left), row.double(self.right));
-        row.set(self.to, bits, valid);
+        let (left, right) = (row.slots[self.left], row.slots[self.right]);
+        let bits = (self.operation)(f64::from_bits(left.bits), f64::from_bits(right.bits));
+        row.set(self.to, bits, left.valid & right.valid);
     }
 }
 
@@ -158,7 +159,7 @@ impl Iterators {
     pub fn new(plan: &Plan) -> Result<Iterators, Failure> {
         let source = &plan.source;
         let slots = source.values.len();
-        let mut row = Row { at: 0, rows: 0, bits: vec![0; slots], valid: vec![true; slots] };
+        let mut row = Row { at: 0, rows: 0, slots: vec![Slot { bits: 0, valid: true }; slots] };
         let mut root: Box<dyn Operator> = Box::new(Scan);
         for operator in &plan.operators {
             let mut nodes: Vec<Box<dyn Node>> = Vec::new();
@@ -235,8 +236,9 @@ impl Engine for Iterators {
         let mut answer = Answer { rows: 0, sum: 0.0 };
         while self.root.next(&mut self.row, &table) {
             answer.rows += 1;
-            if self.row.valid[self.sum_of] {
-                answer.sum += self.row.double(self.sum_of);
+            let summed = self.row.slots[self.sum_of];
+            if summed.valid {
+                answer.sum += f64::from_bits(summed.bits);
             }
         }
         Ok(answer)

@@ -171,6 +171,8 @@ struct Slot {
     bools: Vec<u8>,
     /// Empty where there can be no nulls.
     valid: Vec<u8>,
+    /// Whether it is of this vector; buffers keep what they held, so that nothing is cleared for nothing.
+    is_there: bool,
     constant: Option<f64>,
     /// The column whose rows it is as they lie, from this row on.
     column: Option<(usize, usize)>,
@@ -233,7 +235,7 @@ impl Vectorized {
     /// Reads a column, or only notes where it lies if all rows live.
     fn read(&mut self, v: usize, column: usize, table: &Table<'_>, at: At) {
         let slot = &mut self.slots[v];
-        slot.valid.clear();
+        slot.is_there = true;
         if let Some(nulls) = table.nulls[column] {
             slot.valid.resize(at.rows, 0);
             bytes_of(nulls.validity(), nulls.offset() + at.start, &mut slot.valid);
@@ -241,6 +243,8 @@ impl Vectorized {
                 pack_bytes(&mut slot.valid, &self.live[..at.live]);
                 slot.valid.truncate(at.live);
             }
+        } else {
+            slot.valid.clear();
         }
         slot.column = None;
         if at.live == at.rows {
@@ -280,11 +284,16 @@ impl Vectorized {
                 other => return Err(format!("{other:?} is not known here").into()),
             }
         }
-        out.valid.clear();
-        if *nullable {
+        out.is_there = true;
+        if !*nullable {
+            out.valid.clear();
+        } else {
             match (&self.slots[left.index()].valid[..], &self.slots[right.index()].valid[..]) {
-                ([], []) => {}
-                ([], valid) | (valid, []) => out.valid.extend_from_slice(valid),
+                ([], []) => out.valid.clear(),
+                ([], valid) | (valid, []) => {
+                    out.valid.clear();
+                    out.valid.extend_from_slice(valid);
+                }
                 (left, right) => {
                     out.valid.resize(at.live, 0);
                     both(left, right, &mut out.valid);
@@ -319,7 +328,7 @@ impl Vectorized {
             self.live.truncate(left);
         }
         for (slot, last) in self.slots.iter_mut().zip(&self.last_use) {
-            if *last <= step || slot.constant.is_some() {
+            if *last <= step || slot.constant.is_some() || !slot.is_there {
                 continue;
             }
             if let Some((column, start)) = slot.column.take() {
@@ -367,16 +376,18 @@ impl Engine for Vectorized {
             start += rows;
             // What the vector before has left must not be packed with this one.
             for slot in &mut self.slots {
+                slot.is_there = false;
                 slot.column = None;
-                slot.doubles.clear();
-                slot.valid.clear();
             }
             for step in 0..self.steps.len() {
                 match self.steps[step] {
                     Step::Let(v) if self.slots[v.index()].constant.is_some() => {}
-                    Step::Let(v) => match self.ops[v.index()].0 {
-                        Op::Input(column) => self.read(v.index(), column as usize, &table, at),
-                        _ => self.compute(v.index(), &table, at)?,
+                    Step::Let(v) => match &self.ops[v.index()].0 {
+                        Op::Input(column) => {
+                            let column = *column as usize;
+                            self.read(v.index(), column, &table, at);
+                        }
+                        _computed => self.compute(v.index(), &table, at)?,
                     },
                     Step::Filter(v) => at.live = self.filter(v.index(), step, &table, at),
                     Step::Expand(_) | Step::Visit { .. } => {}
