@@ -113,19 +113,11 @@ def tpch(out, only):
     return found
 
 
-@pytest.mark.parametrize("query", ["Q3", "Q9", "Q14", "Q21"])
+@pytest.mark.parametrize("query", ["Q3", "Q9", "Q14", "Q17", "Q20", "Q21"])
 def test_tpch(tmp_path, query):
     # Joins, groups and subqueries; tests/tpch.rs runs all 22.
     expected = {"fuseline"} | there(duckdb=["duckdb"], datafusion=["datafusion"])
     assert expected <= of(tpch(tmp_path, query), f"{query},")
-
-
-# Over Parquet at scale 0.1 these lose rows with fuseline.reorder_joins and dynamic filters both on: a fault
-# of joins, not of the benchmarks. Once it is mended these tests fail, and go up to the others.
-@pytest.mark.parametrize("query", ["Q17", "Q20"])
-@pytest.mark.xfail(strict=True, raises=SystemExit, reason="wrong over Parquet at scale 0.1")
-def test_tpch_known_to_be_wrong(tmp_path, query):
-    tpch(tmp_path, query)
 
 
 def test_an_engine_that_differs_fails_the_run(tmp_path, monkeypatch):
