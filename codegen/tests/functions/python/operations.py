@@ -10,6 +10,7 @@ bits. `~` instead of `=`: the operation may bail too (its comment in op.rs says 
 one unit in the last place, because libraries differ.
 """
 
+import ctypes
 import datetime as dt
 import math
 import operator
@@ -651,3 +652,8 @@ for y in [1, 4, 1900, 2000, 2023, 2024, 9999, 0, 10000, -1]:
     for m in [1, 2, 4, 12, 0, 13]:
         for d in [1, 28, 29, 30, 31, 32, 0]:
             line("make_date", (y, m, d), dt.date)
+
+# ---- single precision: what NumPy's float32 rounds to, as C does ------------------------------------------
+
+for x in FLOATS + [1 + 2**-24, 1 + 3 * 2**-24, 3.4028235677973366e38, 1e-45, 7e-46, 0.1, -0.1]:
+    line("to_single", (x,), lambda x: ctypes.c_float(x).value)
