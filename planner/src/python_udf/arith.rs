@@ -78,6 +78,7 @@ impl Translator {
                 }
                 return Ok(Sym::Seq(Rc::new(Seq::Items(items, matches!(&**seq, Seq::Items(_, true))))));
             }
+            (Sym::Letters(x), Sym::Letters(y)) => return self.letters_combined(x, op, y),
             (Sym::Delta(_), _) | (_, Sym::Delta(_)) => return self.with_delta(&a, op, &b),
             (_, _) => {}
         }

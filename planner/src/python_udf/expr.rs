@@ -378,6 +378,7 @@ impl Translator {
                 return self.truth(&length);
             }
             Sym::Set(items) => Truth::Known(!items.is_empty()),
+            Sym::Letters(letters) => return self.truth(letters),
             Sym::Dict(items) => Truth::Known(!items.is_empty()),
             Sym::Date(_)
             | Sym::DateTime(_)
