@@ -131,6 +131,9 @@ impl Translator {
 
     pub fn subscript(&mut self, object: &Sym, index: &Expr) -> R<Sym> {
         let object = self.some(object)?;
+        if matches!(object, Sym::Array(_)) {
+            return self.no("an item of an array is of another row, so it stays Python");
+        }
         if let Expr::Slice(slice) = index {
             let bound = |t: &mut Translator, e: &Option<Box<Expr>>, none: i64| -> R<Sym> {
                 let Some(e) = e else { return Ok(Sym::None) };
@@ -156,7 +159,6 @@ impl Translator {
                 self.looked_up(&items, &at)
             }
             Sym::None => self.never(Base::Int),
-            Sym::Array(_) => self.no("an item of an array is of another row, so it stays Python"),
             Sym::Other(what) => self.no(format!("an item of {what} may be anything, so it stays Python")),
             _ => {
                 let seq = self.sequence(&object)?;

@@ -42,6 +42,10 @@ impl Translator {
     /// `a & b`, `a | b`, `a - b`, `a ^ b` of two such sets.
     pub fn letters_combined(&mut self, a: &Sym, op: Operator, b: &Sym) -> R<Sym> {
         let nothing = || Sym::Str("".into());
+        let (Some(a), Some(b)) = (members(a), members(b)) else {
+            return self.no("a set of characters and one of something else are not compiled");
+        };
+        let (a, b) = (&a, &b);
         let kept = match op {
             Operator::BitOr => self.letters_where(b, a.clone(), &mut |_, _| Ok(Truth::Known(true)))?,
             Operator::BitAnd => self.letters_where(a, nothing(), &mut |t, c| t.contains(b, c))?,
@@ -138,5 +142,24 @@ impl Translator {
             let new = t.choose(known, &mut |t| t.looked_up(&items, &c), &mut |_| Ok(c.clone()))?;
             t.binary(&done, Operator::Add, &new)
         })
+    }
+}
+
+/// The text of a set's members, if all are characters.
+fn members(set: &Sym) -> Option<Sym> {
+    match set {
+        Sym::Letters(text) => Some((**text).clone()),
+        Sym::Set(items) => {
+            let mut text = String::new();
+            for item in items.iter() {
+                match item {
+                    Sym::Str(s) if s.chars().count() == 1 && !text.contains(&**s) => text.push_str(s),
+                    Sym::Str(s) if s.chars().count() == 1 => {}
+                    _ => return None,
+                }
+            }
+            Some(Sym::Str(text.into()))
+        }
+        _ => None,
     }
 }
