@@ -14,7 +14,20 @@ from udf_oracle import table_of
 
 import fuseline
 
-WORDS = ["", "a", "banana", "ab ba", "zyx", "aA", "äöä", "日本日", "😀b😀", "a\x00b\x00", "x" * 300, None]
+WORDS = [
+    "",
+    "a",
+    "banana",
+    "ab ba",
+    "zyx",
+    "aA",
+    "äöä",
+    "日本日",
+    "😀b😀",
+    "a\x00b\x00",
+    "x" * 300,
+    None,
+]
 GRID = ((1, 2, 3), (4, 5, 6), (7, 8, 9))
 MIXED = ((1, 2.5), (3, 4.0))
 MOVES = {("idle", 1): "run", ("run", 0): "idle", ("run", 2): "stop"}
@@ -157,7 +170,11 @@ def test_dates_as_texts():
     exact(month, day, rows=[*texts, " 2024-01-1", "2024-01-31T00:00", None])
 
 
-DAYS = [dt.date(2024, m, 28 - m) for m in range(1, 13)] + [dt.date(1, 1, 1), dt.date(9999, 12, 31), None]
+DAYS = [dt.date(2024, m, 28 - m) for m in range(1, 13)] + [
+    dt.date(1, 1, 1),
+    dt.date(9999, 12, 31),
+    None,
+]
 
 
 def test_names_of_months_and_weekdays():
