@@ -6,6 +6,7 @@ module was first imported, so a patched one is just another function.
 
 import builtins
 import datetime
+import functools
 import linecache
 import math
 import operator
@@ -30,6 +31,9 @@ def _known():
             known[id(value)] = f"math.{name}"
     for name in ("date", "datetime", "timedelta"):
         known[id(getattr(datetime, name))] = f"datetime.{name}"
+    known[id(functools.reduce)] = "functools.reduce"
+    for name in ("add", "sub", "mul"):
+        known[id(getattr(operator, name))] = f"operator.{name}"
     known[id(type(None))] = "NoneType"
     return known
 
@@ -82,6 +86,8 @@ _SEEN = set()
 # By code object: where its source was found, or why it was not.
 _FOUND = {}
 _EPOCH = datetime.datetime(1970, 1, 1)
+_MONTHS = [datetime.date(2001, month, 1) for month in range(1, 13)]
+_WEEK = [datetime.date(2001, 1, day) for day in range(1, 8)]
 
 
 class NotSource(Exception):
@@ -257,6 +263,10 @@ def _function(function, stack, memo):
     for module in (math, datetime):
         if module.__name__ in names:
             found[f"import {module.__name__}"] = module
+    if "strftime" in names:
+        # Names of months and of weekdays, in the language that is set: 2001 began on a Monday.
+        for letter, days in (("B", _MONTHS), ("b", _MONTHS), ("A", _WEEK), ("a", _WEEK)):
+            found[f"strftime %{letter}"] = tuple(day.strftime(f"%{letter}") for day in days)
     args = code.co_varnames[: code.co_argcount]
     defaults = dict(
         zip(args[len(args) - len(function.__defaults__ or ()) :], function.__defaults__ or ())

@@ -315,7 +315,13 @@ def test_and_or_return_operands():
     def negated(a: int, b: float) -> bool:
         return not (a and b)
 
-    exact(both, either, texts, optional, truth, negated)
+    def bounded(a: int) -> int:
+        return 0 < a < 10 and a or 5
+
+    def three(a: int, b: int | None) -> int:
+        return a > 0 and b is not None and a + b or -1
+
+    exact(both, either, texts, optional, truth, negated, bounded, three)
 
 
 def test_operands_that_do_not_unify():

@@ -78,6 +78,9 @@ impl Translator {
                 }
                 return Ok(Sym::Seq(Rc::new(Seq::Items(items, matches!(&**seq, Seq::Items(_, true))))));
             }
+            (Sym::Letters(_), Sym::Letters(_) | Sym::Set(_)) | (Sym::Set(_), Sym::Letters(_)) => {
+                return self.letters_combined(&a, op, &b);
+            }
             (Sym::Delta(_), _) | (_, Sym::Delta(_)) => return self.with_delta(&a, op, &b),
             (_, _) => {}
         }

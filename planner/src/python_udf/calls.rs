@@ -3,7 +3,7 @@
 use crate::python_udf::arith::DAY;
 use crate::python_udf::sym::{R, Seq, Sym};
 use crate::python_udf::translate::{Translator, Truth};
-use fuseline_codegen::function::{Base, DateField, Op, Type};
+use fuseline_codegen::function::{Base, DateField, Op};
 use ruff_python_ast::{CmpOp, Expr, ExprCall, Operator};
 use std::rc::Rc;
 
@@ -131,6 +131,9 @@ impl Translator {
 
     pub fn subscript(&mut self, object: &Sym, index: &Expr) -> R<Sym> {
         let object = self.some(object)?;
+        if matches!(object, Sym::Array(_)) {
+            return self.no("an item of an array is of another row, so it stays Python");
+        }
         if let Expr::Slice(slice) = index {
             let bound = |t: &mut Translator, e: &Option<Box<Expr>>, none: i64| -> R<Sym> {
                 let Some(e) = e else { return Ok(Sym::None) };
@@ -156,7 +159,6 @@ impl Translator {
                 self.looked_up(&items, &at)
             }
             Sym::None => self.never(Base::Int),
-            Sym::Array(_) => self.no("an item of an array is of another row, so it stays Python"),
             Sym::Other(what) => self.no(format!("an item of {what} may be anything, so it stays Python")),
             _ => {
                 let seq = self.sequence(&object)?;
@@ -245,14 +247,15 @@ impl Translator {
         }
     }
 
-    /// The smaller or greater of two, as `min` and `max` choose: the first one unless the other is better.
-    pub fn extreme(&mut self, a: &Sym, b: &Sym, least: bool) -> R<Sym> {
-        let better = self.compare(b, if least { CmpOp::Lt } else { CmpOp::Gt }, a)?;
-        let (x, y) = (b.clone(), a.clone());
-        self.choose(better, &mut |t| t.some(&x), &mut |t| t.some(&y))
-    }
-
     fn known(&mut self, name: &str, args: &[Sym], named: &Named) -> R<Sym> {
+        if name == "str.maketrans" {
+            let texts = args.iter().map(|a| if let Sym::Str(s) = a { Some(&**s) } else { None });
+            return match (texts.collect::<Option<Vec<&str>>>().as_deref(), named.is_empty()) {
+                (Some([from, to]), true) => self.make_trans(from, to, ""),
+                (Some([from, to, deleted]), true) => self.make_trans(from, to, deleted),
+                (_, _) => self.no("'str.maketrans' is compiled with two or three constant texts only"),
+            };
+        }
         if let (Some(method), [object, rest @ ..]) = (name.strip_prefix("str."), args)
             && object.base() == Some(Base::Str)
         {
@@ -338,6 +341,7 @@ impl Translator {
                     Sym::Str(text) => Ok(Sym::Int(text.chars().count() as i64)),
                     Sym::Set(items) => Ok(Sym::Int(items.len() as i64)),
                     Sym::Dict(items) => Ok(Sym::Int(items.len() as i64)),
+                    Sym::Letters(letters) => self.call(Op::Len, &[letters]),
                     Sym::Seq(seq) => self.seq_len(seq),
                     x if x.base() == Some(Base::Str) => self.call(Op::Len, &[x]),
                     Sym::Other(what) => self.no(format!("the length of {what} is not known")),
@@ -393,10 +397,11 @@ impl Translator {
             ("range", args) => {
                 let ints = args.iter().map(|a| self.int(a)).collect::<R<Vec<_>>>()?;
                 let (start, stop, step) = match ints.as_slice() {
+                    [start, stop, step @ Sym::Val(..)] => return self.spaced(start, stop, step),
                     [stop] => (Sym::Int(0), stop.clone(), 1),
                     [start, stop] => (start.clone(), stop.clone(), 1),
                     [start, stop, Sym::Int(step)] if *step != 0 => (start.clone(), stop.clone(), *step),
-                    _ => return self.no("a range whose step is not a constant is not compiled"),
+                    _ => return self.no("a range with this step is not compiled"),
                 };
                 Ok(Sym::Seq(Rc::new(Seq::Range { start, stop, step })))
             }
@@ -433,6 +438,10 @@ impl Translator {
                 }
             }
             ("list", []) => Ok(Sym::Seq(Rc::new(Seq::Items(vec![], false)))),
+            ("sorted", [Sym::Letters(text)]) if named.is_empty() => {
+                let sorted = self.in_order(text)?;
+                Ok(Sym::Seq(Rc::new(Seq::Chars(sorted))))
+            }
             ("sorted", [items]) if named.is_empty() => {
                 let seq = self.sequence(items)?;
                 match self.static_len(&seq) {
@@ -457,7 +466,13 @@ impl Translator {
                         }
                         Ok(Sym::Seq(Rc::new(Seq::Items(items, false))))
                     }
-                    _ => self.no("`sorted` is not compiled"),
+                    _ => match &*seq {
+                        Seq::Chars(text) => {
+                            let sorted = self.in_order(text)?;
+                            Ok(Sym::Seq(Rc::new(Seq::Chars(sorted))))
+                        }
+                        _ => self.no("`sorted` of this is not compiled"),
+                    },
                 }
             }
             ("isinstance", [x, class]) => self.is_instance(x, class),
@@ -472,6 +487,7 @@ impl Translator {
                     Seq::Chars(Sym::Str(text)) => {
                         Ok(Sym::Set(text.chars().map(|c| Sym::Str(c.to_string().into())).collect()))
                     }
+                    Seq::Chars(text) => self.letters(text),
                     _ => self.no("a set that is built is not compiled"),
                 }
             }
@@ -499,6 +515,13 @@ impl Translator {
                 }
                 Ok(time)
             }
+            ("datetime.date.fromisoformat", [text]) => self.date_of_iso(text),
+            ("functools.reduce", [function, items, start]) if named.is_empty() => {
+                self.reduce(function, items, start)
+            }
+            ("operator.add", [a, b]) => self.binary(a, Operator::Add, b),
+            ("operator.sub", [a, b]) => self.binary(a, Operator::Sub, b),
+            ("operator.mul", [a, b]) => self.binary(a, Operator::Mult, b),
             ("datetime.timedelta", args) => self.timedelta(args, named),
             ("datetime.date.fromordinal", [n]) => {
                 let n = self.int(n)?;
@@ -506,101 +529,6 @@ impl Translator {
                 self.call(Op::DateAdd, &[&Sym::Date(0), &by])
             }
             _ => self.no(format!("'{name}' is not compiled, so it stays Python")),
-        }
-    }
-
-    fn first_of(&mut self, seq: &Rc<Seq>, default: Sym) -> R<Sym> {
-        self.search(seq, default, &mut |_, item| Ok((Truth::Known(true), item.clone())))
-    }
-
-    fn min_max(&mut self, least: bool, args: &[Sym], default: Option<Sym>) -> R<Sym> {
-        let items = match args {
-            [one] => {
-                let seq = self.sequence(one)?;
-                match self.static_len(&seq) {
-                    Some(0) => {
-                        return match default {
-                            Some(default) => Ok(default),
-                            None => self.never(Base::Int),
-                        };
-                    }
-                    Some(n) if n <= 24 => {
-                        (0..n).map(|i| self.seq_item(&seq, &Sym::Int(i as i64))).collect::<R<Vec<_>>>()?
-                    }
-                    _ => {
-                        let best = self.fold(&seq, Sym::None, &mut |t, best, item| {
-                            if item.optional() || matches!(item, Sym::None) {
-                                return t.no("`min` or `max` of what may be None is not compiled");
-                            }
-                            let none = t.is_none(best)?;
-                            let (old, new) = (best.clone(), item.clone());
-                            t.choose(none, &mut |_| Ok(new.clone()), &mut |t| {
-                                let some = t.some(&old)?;
-                                t.extreme(&some, &new, least)
-                            })
-                        })?;
-                        if let Some(default) = default {
-                            let none = self.is_none(&best)?;
-                            return self.choose(none, &mut |_| Ok(default.clone()), &mut |t| t.some(&best));
-                        }
-                        return self.some(&best);
-                    }
-                }
-            }
-            many => many.to_vec(),
-        };
-        let mut items = items.iter();
-        let Some(first) = items.next() else { return self.never(Base::Int) };
-        let mut best = self.some(first)?;
-        for item in items {
-            let item = self.some(item)?;
-            best = self.extreme(&best, &item, least)?;
-        }
-        Ok(best)
-    }
-
-    fn round(&mut self, x: &Sym, digits: Option<&Sym>) -> R<Sym> {
-        let x = self.some(x)?;
-        let digits = digits.filter(|d| !matches!(d, Sym::None));
-        match (&x, digits) {
-            (Sym::Num(value), None) => self.make(Op::RoundEven, vec![*value]),
-            (Sym::Num(value), Some(n)) => {
-                let Sym::Int(n @ 0..) = n else { return self.no("rounding this number is not compiled") };
-                let rounded = self.call(Op::RoundDigits, &[&Sym::Val(*value, Type::FLOAT), &Sym::Int(*n)])?;
-                Ok(Sym::Num(self.plain(&rounded)?))
-            }
-            (x, digits) if x.base() == Some(Base::Float) => match digits {
-                None => self.call(Op::RoundEven, &[x]),
-                Some(n) => {
-                    let n = self.int(n)?;
-                    self.call(Op::RoundDigits, &[x, &n])
-                }
-            },
-            (x, digits) if matches!(x.base(), Some(Base::Int | Base::Bool)) => {
-                let int = self.int(x)?;
-                match digits {
-                    None | Some(Sym::Int(0..)) => Ok(int),
-                    Some(n) => {
-                        let n = self.int(n)?;
-                        self.call(Op::RoundInt, &[&int, &n])
-                    }
-                }
-            }
-            (_, _) => self.never(Base::Int),
-        }
-    }
-
-    pub fn int_of(&mut self, x: &Sym) -> R<Sym> {
-        let x = self.some(x)?;
-        match x.base() {
-            Some(Base::Int | Base::Bool) => self.int(&x),
-            Some(Base::Float) => self.call(Op::Trunc, &[&x]),
-            Some(Base::Str) => self.call(Op::ParseInt, &[&x]),
-            Some(Base::Date | Base::DateTime) => self.never(Base::Int),
-            None => match &x {
-                Sym::None => self.never(Base::Int),
-                other => self.no(format!("`int` of {} is not compiled", other.describe())),
-            },
         }
     }
 }

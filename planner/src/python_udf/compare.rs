@@ -289,6 +289,7 @@ impl Translator {
                 self.truth(&found)
             }
             Sym::Set(items) => self.among(item, items),
+            Sym::Letters(letters) => self.among_letters(letters, item),
             Sym::Dict(items) => {
                 let keys: Vec<Sym> = items.iter().map(|(k, _)| k.clone()).collect();
                 self.among(item, &keys)

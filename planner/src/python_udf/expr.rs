@@ -232,6 +232,13 @@ impl Translator {
     /// `and`, `or`: the operand that decides.
     fn bool_op(&mut self, op: BoolOp, values: &[Expr], known: Option<Sym>) -> R<Sym> {
         let [first, rest @ ..] = values else { return self.no("an operand is missing") };
+        // What `and` returns that is false is passed over by `or`, so it need not be of the other operands' type.
+        if let (BoolOp::Or, Expr::BoolOp(e), [last], None) = (op, first, rest, &known)
+            && e.op == BoolOp::And
+            && e.values.len() <= 3
+        {
+            return self.and_or(&e.values, last);
+        }
         let value = match known {
             Some(value) => value,
             None => self.expr(first)?,
@@ -254,6 +261,19 @@ impl Translator {
                 &mut |t| t.narrowed(test, false, &mut |t| t.bool_op(op, rest, None)),
             ),
         }
+    }
+
+    /// `a and b or last`.
+    fn and_or(&mut self, values: &[Expr], last: &Expr) -> R<Sym> {
+        let [first, rest @ ..] = values else { return self.no("an operand is missing") };
+        if rest.is_empty() {
+            let value = self.expr(first)?;
+            return self.bool_op(BoolOp::Or, &[first.clone(), last.clone()], Some(value));
+        }
+        let truth = self.cond(first)?;
+        self.choose(truth, &mut |t| t.narrowed(first, true, &mut |t| t.and_or(rest, last)), &mut |t| {
+            t.narrowed(first, false, &mut |t| t.expr(last))
+        })
     }
 
     /// Reads something where a condition is known; afterwards names are bound as before, unless they were bound anew.
@@ -378,6 +398,7 @@ impl Translator {
                 return self.truth(&length);
             }
             Sym::Set(items) => Truth::Known(!items.is_empty()),
+            Sym::Letters(letters) => return self.truth(letters),
             Sym::Dict(items) => Truth::Known(!items.is_empty()),
             Sym::Date(_)
             | Sym::DateTime(_)

@@ -65,6 +65,7 @@ impl Kind {
                 Seq::Chars(_)
                 | Seq::Parts { .. }
                 | Seq::Range { .. }
+                | Seq::Spaced { .. }
                 | Seq::Mapped { .. }
                 | Seq::Applied { .. }
                 | Seq::Enumerate(..)
@@ -74,6 +75,7 @@ impl Kind {
             },
             Sym::Bad(no) => Kind::Bad(no.text.clone()),
             Sym::Set(_)
+            | Sym::Letters(_)
             | Sym::Dict(_)
             | Sym::Module(..)
             | Sym::Known(_)

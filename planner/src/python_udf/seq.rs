@@ -9,6 +9,9 @@ use ruff_python_ast::{CmpOp, Operator};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+/// Entries up to this many are told apart one by one.
+const PICKED: usize = 32;
+
 /// Whether an element is what is looked for, and what its finding gives.
 pub type Test<'t> = &'t mut dyn FnMut(&mut Translator, &Sym) -> R<(Truth, Sym)>;
 
@@ -22,7 +25,9 @@ impl Translator {
                 Ok(Rc::new(Seq::Chars(sym.clone())))
             }
             Sym::Dict(items) => Ok(Rc::new(Seq::Items(items.iter().map(|(k, _)| k.clone()).collect(), true))),
-            Sym::Set(_) => self.no("the order of a set is not defined, so going through one is not compiled"),
+            Sym::Set(_) | Sym::Letters(_) => {
+                self.no("the order of a set is not defined, so going through one is not compiled")
+            }
             other => self.no(format!("going through {} is not compiled", other.describe())),
         }
     }
@@ -43,7 +48,7 @@ impl Translator {
                 };
                 usize::try_from(n.max(0)).ok()
             }
-            Seq::Range { .. } => None,
+            Seq::Range { .. } | Seq::Spaced { .. } => None,
             Seq::Mapped { over, how, .. } if how.clause.ifs.is_empty() => self.static_len(over),
             Seq::Mapped { .. } => None,
             Seq::Applied { over, .. } | Seq::Enumerate(over, _) | Seq::Reversed(over) => {
@@ -69,6 +74,7 @@ impl Translator {
             Seq::Chars(text) => self.call(Op::Len, &[text]),
             Seq::Split { text, sep, most } => self.call(Op::SplitCount, &[text, sep, most]),
             Seq::Words(text) => self.call(Op::WordCount, &[text]),
+            Seq::Spaced { count, .. } => Ok(count.clone()),
             Seq::Range { start, stop, step: 1 } => {
                 let n = self.binary(stop, Operator::Sub, start)?;
                 self.extreme(&n, &Sym::Int(0), false)
@@ -165,6 +171,10 @@ impl Translator {
                 let by = self.binary(at, Operator::Mult, &Sym::Int(*step))?;
                 self.binary(start, Operator::Add, &by)
             }
+            Seq::Spaced { start, step, .. } => {
+                let by = self.binary(at, Operator::Mult, step)?;
+                self.binary(start, Operator::Add, &by)
+            }
             Seq::Mapped { over, how, env, .. } => {
                 if !how.clause.ifs.is_empty() {
                     return self.no("an item of a filtered list is not compiled");
@@ -229,7 +239,17 @@ impl Translator {
         }
         let keys = match key.base() {
             Some(base @ (Base::Int | Base::Str)) => base,
-            _ => return self.no("looking up a key that is neither an int nor a str is not compiled"),
+            _ => {
+                // A tuple without floats, of which NaN is found by identity.
+                if let Sym::Seq(seq) = key
+                    && let Seq::Items(parts, true) = &**seq
+                    && parts.iter().all(|p| p.base().is_some_and(|b| b != Base::Float))
+                    && items.len() <= PICKED
+                {
+                    return self.picked(items, key);
+                }
+                return self.no("looking up a key that is neither an int nor a str is not compiled");
+            }
         };
         let key = self.some(key)?;
         // Keys of other types are never found, but for numbers that are equal.
@@ -258,6 +278,11 @@ impl Translator {
                 columns.push(self.looked_up(&column, &key)?);
             }
             return Ok(Sym::Seq(Rc::new(Seq::Items(columns, *tuple))));
+        }
+        // Values that are computed are told apart one by one.
+        if items.len() <= PICKED && items.iter().any(|(_, v)| matches!(v, Sym::Val(..) | Sym::Num(_))) {
+            let items: Vec<(Sym, Sym)> = items.into_iter().cloned().collect();
+            return self.picked(&items, &key);
         }
         let has = |base: Base| items.iter().any(|(_, v)| v.base() == Some(base));
         let all = [Base::Bool, Base::Int, Base::Float, Base::Str, Base::Date, Base::DateTime];
@@ -291,6 +316,23 @@ impl Translator {
             Sym::Val(value, _) if mixed => Sym::Num(value),
             other => other,
         })
+    }
+
+    /// The value of the first key that is equal; bails if there is none.
+    fn picked(&mut self, items: &[(Sym, Sym)], key: &Sym) -> R<Sym> {
+        let [(first, value), rest @ ..] = items else { return self.never(Base::Int) };
+        let equal = self.equal(key, first)?;
+        if rest.is_empty() {
+            return match equal {
+                Truth::Known(true) => Ok(value.clone()),
+                Truth::Known(false) => self.never(value.base().unwrap_or(Base::Int)),
+                Truth::Asked(equal) => {
+                    self.demand(equal)?;
+                    Ok(value.clone())
+                }
+            };
+        }
+        self.choose(equal, &mut |_| Ok(value.clone()), &mut |t| t.picked(rest, key))
     }
 
     pub fn any_equal(&mut self, seq: &Rc<Seq>, item: &Sym) -> R<Truth> {

@@ -181,10 +181,7 @@ impl Translator {
         }
         let flow = self.block(&s.body)?;
         let flow = if flow == Flow::Falls { self.block(&s.orelse)? } else { flow };
-        match flow {
-            Flow::Ends => Ok(Flow::Ends),
-            Flow::Falls => self.block(&s.finalbody),
-        }
+        if flow == Flow::Falls { self.block(&s.finalbody) } else { Ok(flow) }
     }
 
     /// `return value`, and reaching the end.

@@ -42,6 +42,8 @@ pub enum Sym {
     Seq(Rc<Seq>),
     /// A set whose members are constants.
     Set(Rc<[Sym]>),
+    /// A set of the characters of a text, as the text of its members.
+    Letters(Box<Sym>),
     /// A dict whose keys are constants.
     Dict(Rc<[(Sym, Sym)]>),
     Module(Rc<str>, Rc<[(Rc<str>, Captured)]>),
@@ -90,6 +92,12 @@ pub enum Seq {
         start: Sym,
         stop: Sym,
         step: i64,
+    },
+    /// A range of so many ints.
+    Spaced {
+        start: Sym,
+        step: Sym,
+        count: Sym,
     },
     /// A comprehension with one `for`.
     Mapped {
@@ -149,6 +157,7 @@ impl Sym {
             | Sym::Delta(_)
             | Sym::Seq(_)
             | Sym::Set(_)
+            | Sym::Letters(_)
             | Sym::Dict(_)
             | Sym::Module(..)
             | Sym::Known(_)
@@ -177,6 +186,7 @@ impl Sym {
                 Seq::Mapped { generator: false, .. } => "a list".to_owned(),
                 Seq::Chars(_)
                 | Seq::Range { .. }
+                | Seq::Spaced { .. }
                 | Seq::Mapped { .. }
                 | Seq::Applied { .. }
                 | Seq::Enumerate(..)
@@ -184,7 +194,7 @@ impl Sym {
                 | Seq::Reversed(_)
                 | Seq::Slice { .. } => "a sequence".to_owned(),
             },
-            Sym::Set(_) => "a set".to_owned(),
+            Sym::Set(_) | Sym::Letters(_) => "a set".to_owned(),
             Sym::Dict(_) => "a dict".to_owned(),
             Sym::Module(name, _) => format!("the module '{name}'"),
             Sym::Known(name) => format!("'{name}'"),
@@ -224,7 +234,7 @@ impl Sym {
             (Sym::Float(a), Sym::Float(b)) => a.to_bits() == b.to_bits(),
             (Sym::Str(a), Sym::Str(b)) => a == b,
             (Sym::Val(a, _), Sym::Val(b, _)) | (Sym::Num(a), Sym::Num(b)) => a == b,
-            (Sym::Delta(a), Sym::Delta(b)) => a.same(b),
+            (Sym::Delta(a), Sym::Delta(b)) | (Sym::Letters(a), Sym::Letters(b)) => a.same(b),
             (Sym::Array(a), Sym::Array(b)) => a == b,
             (Sym::Seq(a), Sym::Seq(b)) => Rc::ptr_eq(a, b) || a.same(b),
             (Sym::Set(a), Sym::Set(b)) => Rc::ptr_eq(a, b),

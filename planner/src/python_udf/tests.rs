@@ -26,6 +26,8 @@ fn source(text: &str) -> Rc<Source> {
         "isinstance",
         "ord",
         "next",
+        "set",
+        "sorted",
     ];
     let mut names: Vec<(Rc<str>, Captured)> =
         known.iter().map(|n| (Rc::from(*n), Captured::Known(Rc::from(*n)))).collect();
@@ -85,6 +87,41 @@ fn arithmetic_and_branches() {
         &[(&[4], Some(5)), (&[2], Some(4)), (&[0], Some(-1))],
     );
     ints("def f(x):\n    return 0 < x < 10 and x or 5\n", &[(&[4], Some(4)), (&[20], Some(5))]);
+}
+
+#[test]
+fn ranges_by_any_step_and_tables() {
+    ints(
+        "def f(a, b, step):\n    n = 0\n    for i in range(a, b, step):\n        n = n * 10 + i\n    return n\n",
+        &[
+            (&[1, 8, 3], Some(147)),
+            (&[8, 1, -3], Some(852)),
+            (&[1, 8, -1], Some(0)),
+            (&[1, 8, 0], None),
+            (&[i64::MIN, i64::MAX, 1], None),
+        ],
+    );
+    ints(
+        "def f(r, c):\n    return ((1, 2), (3, 4))[r][c]\n",
+        &[(&[0, 1], Some(2)), (&[-1, -2], Some(3)), (&[2, 0], None), (&[0, -3], None)],
+    );
+}
+
+#[test]
+fn letters() {
+    texts(
+        "def f(s):\n    return ''.join(sorted(s))\n",
+        &[("banana", Some("aaabnn")), ("", Some("")), ("zäb😀", Some("bzä😀"))],
+    );
+    texts("def f(s):\n    return str(len(set(s)))\n", &[("banana", Some("3")), ("", Some("0"))]);
+    texts(
+        "def f(s):\n    return ''.join(sorted(set(s) & set('nba') | set('x') - set(s)))\n",
+        &[("banana", Some("abnx")), ("xy", Some(""))],
+    );
+    texts(
+        "def f(s):\n    return s.translate({98: None, 97: 'xy', 110: 109})\n",
+        &[("banana", Some("xymxymxy")), ("q", Some("q"))],
+    );
 }
 
 #[test]
@@ -160,7 +197,7 @@ fn reasons_have_lines() {
     );
     assert_eq!(
         no("def f(x):\n    if x:\n        y = 1\n    return y\n"),
-        "line 4: `y` may have no value here"
+        "line 4: `y` is not bound on every path"
     );
     assert_eq!(
         no("def f(x):\n    if x:\n        y = 1\n    else:\n        y = 'a'\n    return y\n"),

@@ -145,7 +145,13 @@ impl Translator {
         let mut chars = pattern.chars();
         while let Some(c) = chars.next() {
             let part = if c == '%' {
-                let (field, spec) = match chars.next() {
+                let letter = chars.next();
+                if let Some(letter @ ('B' | 'b' | 'A' | 'a')) = letter {
+                    let name = self.date_name(date, letter)?;
+                    all = self.binary(&all, Operator::Add, &name)?;
+                    continue;
+                }
+                let (field, spec) = match letter {
                     Some('Y') => (DateField::Year, "04d"),
                     Some('m') => (DateField::Month, "02d"),
                     Some('d') => (DateField::Day, "02d"),
@@ -165,6 +171,55 @@ impl Translator {
             all = self.binary(&all, Operator::Add, &part)?;
         }
         Ok(all)
+    }
+
+    /// The name of a month or weekday in the language that was set when the source was read, which is read again when
+    /// a query starts.
+    fn date_name(&mut self, date: &Sym, letter: char) -> R<Sym> {
+        let Some(names) = self.frame().source.named(&format!("strftime %{letter}")).cloned() else {
+            return self.no(format!("'strftime' with '%{letter}' is not compiled"));
+        };
+        let Sym::Seq(names) = self.captured(&names) else {
+            return self.no(format!("'strftime' with '%{letter}' is not compiled"));
+        };
+        let month = matches!(letter, 'B' | 'b');
+        let field = if month { DateField::Month } else { DateField::IsoWeekday };
+        let number = self.call(Op::Field(field), &[date])?;
+        let at = self.binary(&number, Operator::Sub, &Sym::Int(1))?;
+        self.seq_at(&names, &at)
+    }
+
+    /// `date.fromisoformat(text)` of the form 2024-01-31; Python knows about others.
+    pub fn date_of_iso(&mut self, text: &Sym) -> R<Sym> {
+        let text = self.text(text)?;
+        let length = self.call(Op::Len, &[&text])?;
+        let mut plain = self.compare(&length, ruff_python_ast::CmpOp::Eq, &Sym::Int(10))?;
+        let part = |t: &mut Translator, from: i64, to: i64| {
+            t.call(Op::Slice, &[&text, &Sym::Int(from), &Sym::Int(to)])
+        };
+        for at in [4, 7] {
+            let dash = part(self, at, at + 1)?;
+            let dash = self.equal(&dash, &Sym::Str("-".into()))?;
+            plain = self.both(plain, dash)?;
+        }
+        let mut fields = vec![];
+        for (from, to) in [(0, 4), (5, 7), (8, 10)] {
+            let digits = part(self, from, to)?;
+            let all = self.call(Op::Is(CharClass::Digit), &[&digits])?;
+            let all = self.truth(&all)?;
+            plain = self.both(plain, all)?;
+            fields.push(digits);
+        }
+        match plain {
+            Truth::Known(true) => {}
+            Truth::Known(false) => return self.never(Base::Date),
+            Truth::Asked(plain) => self.demand(plain)?,
+        }
+        let mut numbers = vec![];
+        for digits in &fields {
+            numbers.push(self.call(Op::ParseInt, &[digits])?);
+        }
+        self.call(Op::MakeDate, &[&numbers[0], &numbers[1], &numbers[2]])
     }
 
     /// `date.isoformat()`.
@@ -360,6 +415,7 @@ impl Translator {
                 let none = self.is_none(&joined)?;
                 self.choose(none, &mut |_| Ok(Sym::Str("".into())), &mut |t| t.some(&joined))
             }
+            ("translate", [Sym::Dict(table)]) => self.translated(text, &table.clone()),
             ("format", _) => match text {
                 Sym::Str(pattern) => self.str_format(&pattern.clone(), args, named),
                 _ => self.no("'.format' of a text that is computed is not compiled"),

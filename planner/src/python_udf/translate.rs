@@ -166,6 +166,7 @@ impl Translator {
             | Sym::Delta(_)
             | Sym::Seq(_)
             | Sym::Set(_)
+            | Sym::Letters(_)
             | Sym::Dict(_)
             | Sym::Module(..)
             | Sym::Known(_)
