@@ -38,11 +38,16 @@ const MOST_DENSE: usize = 1 << 24;
 /// Rows of a morsel whose groups will be dealt out: as many as the small table for them holds.
 const DEALT_MORSEL: usize = 1 << 14;
 
+/// A smaller memory limit is left to the groups themselves.
+const LEAST_FOR_DENSE: usize = 16 << 20;
+
 /// Up to which range keys of about so many rows are indexed by value. Such an index is reserved for only
 /// once it is there, so it must be small beside what the pool has.
 fn dense_limit(rows: usize, context: &TaskContext) -> usize {
     let limit = rows.min(MOST_DENSE);
     match context.memory_pool().memory_limit() {
+        // An index by value buys speed with memory, of which cells by value take some hundred kilobytes more.
+        MemoryLimit::Finite(bytes) if bytes < LEAST_FOR_DENSE => 0,
         MemoryLimit::Finite(bytes) => limit.min(bytes / 64),
         MemoryLimit::Infinite | MemoryLimit::Unknown => limit,
     }
