@@ -97,7 +97,7 @@ impl GroupTable {
     pub fn new(shape: TableShape, dense_limit: usize) -> GroupTable {
         let stride = shape.record_words();
         let few = COPIES_BYTES / (RECORD_COPIES * stride * size_of::<u64>());
-        let dense = shape.integer.then(|| Dense::new(dense_limit));
+        let dense = (shape.integer && dense_limit > 0).then(|| Dense::new(dense_limit));
         let start =
             shape.cells.iter().flat_map(|c| c.kind.start().into_iter().take(c.kind.words())).collect();
         GroupTable {
