@@ -159,7 +159,9 @@ def main():
         )
         figures.append({"name": name, "value": value, "limit": limit, "kept": kept})
 
-    print(f"{options.rows} doubles, 2 threads, load {os.getloadavg()[0]:.1f}; beside: medians in ms")
+    print(
+        f"{options.rows} doubles, 2 threads, load {os.getloadavg()[0]:.1f}; beside: medians in ms"
+    )
     scale = options.rows / min(SOCKET_ROWS, options.rows)
     for number, name in enumerate(MATH):
         by_hand = bare(NUMPY[name], values)

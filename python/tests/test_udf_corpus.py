@@ -157,4 +157,7 @@ def test_nine_in_ten_are_compiled():
 def test_what_stays_python_is_refused_when_required(case):
     with pytest.raises(fuseline.Error) as caught:
         connect(case, compile="require")
-    assert re.search(r"\bline \d+", str(caught.value)), caught.value
+    if case.kind == "numpy" and int(np.__version__.split(".")[0]) < 2:
+        assert f"NumPy 2, and this is {np.__version__}" in str(caught.value)
+    else:
+        assert re.search(r"\bline \d+", str(caught.value)), caught.value

@@ -30,7 +30,12 @@ def con():
         con.register("t", pa.table({"x": np.arange(float(ROWS))}))
         for name, isolation in (("shared", "process"), ("sent", "socket")):
             con.udf(
-                name=name, params=["DOUBLE"], returns="DOUBLE", kind="numpy", isolation=isolation
+                name=name,
+                params=["DOUBLE"],
+                returns="DOUBLE",
+                kind="numpy",
+                isolation=isolation,
+                compile="never",
             )(lambda x: x)
         yield con
 
@@ -163,8 +168,9 @@ def test_python_runs_on_as_many_cores_as_there_are_threads():
         BareProcess(code) as second,
     ):
         con.register("t", pa.table({"i": range(BUSY_ROWS)}))
-        con.udf(busy, name="here")
-        con.udf(busy, name="there", isolation="process")
+        # Compiled it would be Python nowhere.
+        con.udf(busy, name="here", compile="never")
+        con.udf(busy, name="there", compile="never", isolation="process")
 
         def two(name):
             with concurrent.futures.ThreadPoolExecutor(2) as threads:

@@ -14,7 +14,7 @@
 //! Invariant: what is noted is a hint. It may be late or wrong, and then costs a few microseconds.
 
 #[cfg(target_os = "linux")]
-pub use linux::work;
+pub use linux::{AtWork, work};
 
 /// Marks that this thread runs a morsel.
 #[cfg(not(target_os = "linux"))]

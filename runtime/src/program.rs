@@ -252,7 +252,7 @@ impl Program {
     /// # Errors
     /// The error of the first row that could not be evaluated, or of a call.
     pub fn run(&self, batch: RecordBatch, row_base: i64, metrics: &StageMetrics) -> Result<MorselOutput> {
-        let _at_work = cores::work();
+        let _at_work = self.at_work(metrics);
         if let Some(inlined) = &self.inlined
             && let Some(out) = inlined.run(&batch, row_base, metrics)
         {
@@ -272,7 +272,7 @@ impl Program {
         metrics: &StageMetrics,
         groups: &mut Groups,
     ) -> Result<()> {
-        let _at_work = cores::work();
+        let _at_work = self.at_work(metrics);
         let inlined = self.inlined.as_ref().filter(|inlined| inlined.will_do(&batch, row_base, metrics));
         let program = inlined.map_or(self, Inlined::program);
         match program.run_segments(batch, row_base, metrics, Some(groups))? {
@@ -292,6 +292,11 @@ impl Program {
             Some(groups) => Ok(groups),
             None => internal_err!("the last loop of a grouping stage does not group"),
         }
+    }
+
+    /// A stage that calls functions waits for others, for the interpreter or for workers, which need cores too.
+    fn at_work(&self, metrics: &StageMetrics) -> Option<cores::AtWork> {
+        (metrics.udfs.is_empty() || self.inlined.is_some()).then(cores::work)
     }
 
     pub(crate) fn run_segments(

@@ -138,7 +138,8 @@ mod tests {
         let text = "loop {\n  input 0: f64 as Float64\n  v0 = input 0\n  v1 = math.sqrt.fast v0\n  \
                     aggregate sum(v1): f64, count(*): i64\n}";
         let source: fuseline_codegen::ir::Loop = text.parse().unwrap();
-        let plan = Plan { operators: vec![0..source.steps.len()], source };
+        let all = 0..source.steps.len();
+        let plan = Plan { operators: Vec::from([all]), source };
         for name in ["iterator", "vectors"] {
             assert!(engine(name, &plan).is_err(), "{name}");
         }

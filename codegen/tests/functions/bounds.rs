@@ -197,7 +197,7 @@ fn no_operand_that_is_left_out_is_wanted() {
             return Ok(());
         }
         let compares = [Compare::Gt, Compare::Lt, Compare::Ge, Compare::Le, Compare::Eq];
-        let compare = compares[r.below(5) as usize];
+        let compare = compares[r.below(5)];
         let constant = r.between(-50, 50);
         let constant = match function.returns.base {
             Base::Float => Datum::Float(constant as f64),

@@ -157,6 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::excessive_precision, reason = "what a float holds exactly, between two texts")]
     fn of_two_equally_near_the_even_one() {
         // As CPython writes them.
         for (x, text) in [

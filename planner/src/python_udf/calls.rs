@@ -262,7 +262,7 @@ impl Translator {
             return self.method(object, method, rest, named);
         }
         if let Some(function) = name.strip_prefix("numpy.") {
-            return self.numpy_call(&function.to_owned(), args, named);
+            return self.numpy_call(function, args, named);
         }
         if args.iter().any(|a| matches!(a, Sym::Array(_))) {
             return match (name, args) {
